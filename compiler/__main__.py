@@ -1,0 +1,5 @@
+"""``python -m compiler`` is ``deepep-compiler``."""
+
+from compiler.cli.main import entry
+
+entry()

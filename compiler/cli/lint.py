@@ -1,0 +1,79 @@
+"""``deepep-compiler lint``: checks test, scenario and system TOMLs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.cli import exit_codes, options
+
+if TYPE_CHECKING:
+    from compiler.diagnostics.model import Diagnostic
+    from compiler.inventory.model import Inventory
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command's arguments."""
+    parser = subparsers.add_parser(
+        "lint",
+        help="check test, scenario and system TOMLs",
+        description="Checks TOML files, and folders with all that is below them; keys tell what a file is. "
+        "A system TOML beside a scenario stands in for an inventory.",
+    )
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="TOML file or folder")
+    parser.add_argument(
+        "--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside a scenario)"
+    )
+    options.add_inventory(parser, required=False)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Returns 0 without errors, 1 with errors, 2 where there is nothing to check."""
+    from compiler.diagnostics.model import Severity
+    from compiler.diagnostics.render import count, render, wants_colour
+    from compiler.lint import lint, summary
+
+    tests_dir = Path(args.tests_dir) if args.tests_dir else None
+    if tests_dir and not tests_dir.is_dir():
+        return _usage(f"--tests-dir {tests_dir} is not a folder")
+
+    def inventory() -> tuple[Inventory | None, list[Diagnostic]]:
+        from compiler.inventory.load import load_inventory
+
+        return load_inventory(args.inventory, _vault_args(args), args.extra_vars)
+
+    result = lint(
+        [Path(path) for path in args.paths],
+        tests_dir=tests_dir,
+        inventory=inventory if args.inventory else None,
+    )
+    errors = count(result.diagnostics, Severity.ERROR)
+    warnings = count(result.diagnostics, Severity.WARNING)
+    sys.stdout.write(render(result.diagnostics, args.format, colour=wants_colour(sys.stdout)))
+    if args.format == "text" and result.files:
+        print(summary(result, errors, warnings))
+    for path in result.missing:
+        _usage(f"{path} does not exist" if not path.exists() else f"there is no TOML file below {path}")
+    if errors or (args.strict and warnings):
+        return exit_codes.INPUT_ERROR
+    return exit_codes.USAGE if result.missing else exit_codes.OK
+
+
+def _usage(message: str) -> int:
+    print(f"deepep-compiler lint: error: {message}", file=sys.stderr)
+    return exit_codes.USAGE
+
+
+def _vault_args(args: argparse.Namespace) -> list[str]:
+    """Returns the vault options as Ansible takes them."""
+    found = ["--ask-vault-pass"] if args.ask_vault_pass else []
+    for option, values in (
+        ("--vault-id", args.vault_id),
+        ("--vault-password-file", args.vault_password_file),
+    ):
+        found += [part for value in values or () for part in (option, value)]
+    return found

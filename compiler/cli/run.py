@@ -1,0 +1,82 @@
+"""``run``: compile, ``ansible-playbook``, report, with live progress."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from compiler.cli import exit_codes, options, planning
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="compile a scenario, run it on the inventory's hosts, judge and report",
+        description="Compiles a scenario, runs it on the inventory's hosts, fetches, judges and reports.",
+    )
+    options.add_scenario(parser)
+    planning.add_inventory(parser)
+    parser.add_argument("-o", "--bundle", metavar="DIR", help="where the bundle goes (default: build/<scenario>)")
+    parser.add_argument(
+        "--results-dir", metavar="DIR", default="results", help="where result trees go (default: results)"
+    )
+    options.add_connection(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Returns 0 when every run passed, 1 for bad input, 3 when one did not pass, 130 when interrupted."""
+    from compiler.cli.compile import compile_bundle
+    from compiler.runner.ansible import AnsibleMissingError, Playbook, pass_through
+    from compiler.runner.run import halt, play
+    from compiler.runner.session import create_directory
+
+    if planning.lacks_inventory(args):
+        return exit_codes.USAGE
+    compiled = compile_bundle(args, Path(args.bundle) if args.bundle else None)
+    if compiled is None:
+        return exit_codes.INPUT_ERROR
+    plan, bundle = compiled
+    session = create_directory(Path(args.results_dir).absolute(), plan.scenario)
+    playbook = Playbook(
+        bundle=bundle.absolute(),
+        name="site.yml",
+        inventories=tuple(_absolute(source) for source in args.inventory),
+        extra_vars=(*args.extra_vars, f"deepep_results={session}"),
+        options=pass_through(vars(args)),
+    )
+    print(f"bundle: {bundle}\nresults: {session}", file=sys.stderr)
+    try:
+        outcome = play(playbook, session, len(plan.runs), verbose=bool(args.verbose))
+    except AnsibleMissingError as missing:
+        print(f"deepep-compiler: {missing}", file=sys.stderr)
+        return exit_codes.INPUT_ERROR
+    if outcome.interrupted:
+        print("interrupted", file=sys.stderr)
+        halt(playbook, session)
+    return _report(session, outcome.code, interrupted=outcome.interrupted)
+
+
+def _report(session: Path, code: int, *, interrupted: bool) -> int:
+    from compiler.report.host_judge import NotAResultTreeError, render_table
+    from compiler.report.write import write_reports
+    from compiler.runner.run import log_tail
+
+    try:
+        summary, page = write_reports(session)
+    except NotAResultTreeError as error:
+        print(f"{log_tail(session)}\ndeepep-compiler: ansible-playbook ended with {code}: {error}", file=sys.stderr)
+        return exit_codes.INTERRUPTED if interrupted else exit_codes.NOT_PASSED
+    print(render_table(summary), end="")
+    print(f"Report: {page}")
+    if interrupted:
+        return exit_codes.INTERRUPTED
+    if code != 0 and summary["passed"]:
+        print(f"{log_tail(session)}\nevery run passed, but ansible-playbook ended with {code}", file=sys.stderr)
+    return exit_codes.OK if summary["passed"] and code == 0 else exit_codes.NOT_PASSED
+
+
+def _absolute(source: str) -> str:
+    """The playbook runs in the bundle's directory; a list of host names (with a comma) stays as it is."""
+    return source if "," in source else str(Path(source).absolute())

@@ -1,0 +1,89 @@
+"""How configurations are named for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from compiler.compare.model import Scalar, Series, Tree
+
+_NAMES = {
+    "data_type": "data type",
+    "hidden_size": "hidden size",
+    "machines": "physical machines",
+    "num_experts": "experts",
+    "num_hosts": "hosts",
+    "num_iterations": "timed iterations",
+    "num_qps_per_rank": "QPs per rank",
+    "num_ranks": "ranks",
+    "num_sms": "SMs",
+    "num_topk": "top-k",
+    "num_warmups": "warm-ups",
+    "ranks_per_host": "ranks per host",
+}
+_AUTOMATIC = frozenset({"num_sms", "num_qps_per_rank"})
+_IN_EVERY_LABEL = frozenset(
+    {"mode", "operation", "data_type", "num_ranks", "num_hosts", "backend", "ranks_per_host", "machines"}
+)
+
+
+def name_of(key: str) -> str:
+    """Returns what people call a key of a configuration."""
+    return _NAMES.get(key, key)
+
+
+def shown(key: str, value: Scalar) -> str:
+    """Returns a configuration's value as text."""
+    match value:
+        case None:
+            return "automatic" if key in _AUTOMATIC else "none"
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)
+
+
+def with_labels(base: Tree, new: Tree) -> tuple[Tree, Tree]:
+    """Names every series by what people look for first, and by whatever else varies in the two trees.
+
+    Series of one tree that only their settings tell apart are named by their places too.
+    """
+    both = (*base.series, *new.series)
+    varying = [
+        key
+        for key in dict.fromkeys(key for one in both for key in one.configuration)
+        if key not in _IN_EVERY_LABEL and len({one.configuration.get(key) for one in both}) > 1
+    ]
+    repeated = {
+        text for tree in (base, new) for text in _repeated(_label(one, varying) for one in tree.series)
+    }
+    named = [
+        replace(tree, series=tuple(_named(one, varying, repeated) for one in tree.series))
+        for tree in (base, new)
+    ]
+    return named[0], named[1]
+
+
+def _named(series: Series, varying: Sequence[str], repeated: set[str]) -> Series:
+    label = _label(series, varying)
+    return replace(series, label=f"{label} ({' + '.join(series.places)})" if label in repeated else label)
+
+
+def _label(series: Series, varying: Sequence[str]) -> str:
+    get = series.configuration.get
+    headline = (
+        f"{get('mode')} {get('operation')}",
+        str(get("data_type")),
+        f"{_count(get('num_ranks'), 'rank')} on {_count(get('num_hosts'), 'host')}",
+        str(get("backend")),
+    )
+    return ", ".join((*headline, *(f"{name_of(key)} {shown(key, get(key))}" for key in varying)))
+
+
+def _count(number: Scalar, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _repeated(texts: Iterable[str]) -> set[str]:
+    return {text for text, number in Counter(texts).items() if number > 1}

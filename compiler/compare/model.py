@@ -1,0 +1,205 @@
+"""What a comparison consists of: plain values, without a word about how they are computed or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from compiler.compare.figures import Figure
+
+Scalar = str | int | float | bool | None
+
+
+class Outcome(StrEnum):
+    """What can be said of a figure, or of the whole comparison."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Side(StrEnum):
+    """One of the two trees."""
+
+    BASE = "BASE"
+    NEW = "NEW"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What one independent start measured for one operation. ``figures`` by key, only those that apply.
+
+    ``moved`` is the number of bytes of all ranks per iteration, None where the record does not say.
+    ``circumstances`` are the hosts, and the software versions that the record and the hosts' metadata name.
+    """
+
+    run: str
+    figures: Mapping[str, float]
+    moved: float | None
+    circumstances: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """All independent starts of one configuration and operation in one tree.
+
+    ``configuration`` is what must be equal for two series to be compared. ``settings`` (image, environment,
+    additional arguments) may differ: they are what people change on purpose. ``places`` are the entries (and
+    sweep steps) that the starts come from. ``label`` is its name in this comparison.
+    """
+
+    configuration: Mapping[str, Scalar]
+    settings: Mapping[str, str]
+    places: tuple[str, ...]
+    starts: tuple[Start, ...]
+    label: str = ""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of the runs, one per start."""
+        return tuple(start.run for start in self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that takes no part, and why."""
+
+    side: Side
+    run: str
+    place: str
+    verdict: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A result tree as far as a comparison needs it."""
+
+    side: Side
+    path: Path
+    scenario: str
+    run_id: str | None
+    stamp: str | None
+    num_runs: int
+    series: tuple[Series, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that BASE and NEW do not have in common."""
+
+    what: str
+    base: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two series that may be compared, and what was changed between them."""
+
+    base: Series
+    new: Series
+    changed: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Two series that belong together by their place but must not be compared, and why."""
+
+    base: Series
+    new: Series
+    reasons: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """A series without a counterpart."""
+
+    side: Side
+    series: Series
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Every series of both trees, once."""
+
+    pairs: tuple[Pair, ...]
+    refused: tuple[Refused, ...]
+    unpaired: tuple[Unpaired, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Relative difference, NEW over BASE minus 1, from ``low`` to ``high``; ``level`` as a fraction."""
+
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The values of one side, one per start, in the record's own unit, and how much they vary."""
+
+    values: tuple[float, ...]
+    geometric_mean: float
+    cv: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What can be said of one figure of one pair.
+
+    ``relative_difference`` is the ratio of the geometric means, NEW over BASE, minus 1. ``interval`` holds
+    together with those of all other figures. ``bootstrap`` is this figure's own. ``minimum_detectable`` is
+    the smallest relative difference (a positive fraction) that would have been found with the power claimed,
+    None where it would be more than tenfold. ``hypothesis`` numbers the distinct questions from 1: figures
+    that are each other's reciprocal in all starts share one. All of them are None where there is no test.
+    """
+
+    figure: Figure
+    base: Sample
+    new: Sample
+    outcome: Outcome
+    why: str
+    relative_difference: float
+    interval: Interval | None = None
+    bootstrap: Interval | None = None
+    hedges_g: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    minimum_detectable: float | None = None
+    hypothesis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A pair with what was found."""
+
+    pair: Pair
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The whole comparison. ``threshold`` is the margin of equivalence as a fraction."""
+
+    base: Tree
+    new: Tree
+    alpha: float
+    threshold: float
+    power: float
+    hypotheses: int
+    outcome: Outcome
+    compared: tuple[Compared, ...]
+    pairing: Pairing
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All figures' findings."""
+        return tuple(finding for compared in self.compared for finding in compared.findings)

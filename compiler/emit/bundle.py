@@ -1,0 +1,189 @@
+"""Writes a bundle: the same plan gives the same bytes, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.diagnostics.codes import finding
+from compiler.diagnostics.model import Diagnostic
+from compiler.emit.playbooks import render
+from compiler.inventory.model import Inventory
+from compiler.plan.model import Plan
+from compiler.resources import resource
+
+MANIFEST = "manifest.json"
+KIND = "deepep-compiler bundle"
+RESULTS = "results"
+
+_NOT_COPIED = frozenset({"__pycache__", "tests", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle consists of: path -> SHA-256 (hexadecimal), without the manifest itself."""
+
+    scenario: str
+    compiler_version: str
+    files: Mapping[str, str]
+
+    def to_text(self) -> str:
+        """Returns ``manifest.json``."""
+        data = {
+            "schema": 1,
+            "kind": KIND,
+            "compiler_version": self.compiler_version,
+            "scenario": self.scenario,
+            "files": dict(sorted(self.files.items())),
+        }
+        return json.dumps(data, indent=1) + "\n"
+
+
+class ForeignFolderError(Exception):
+    """The target holds something that is no bundle of this compiler."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(f"{target} exists and is not a bundle of this compiler")
+
+    def diagnostic(self) -> Diagnostic:
+        """Returns it as a finding."""
+        return finding("foreign-folder", str(self), None)
+
+
+def emit_bundle(plan: Plan, inventory: Inventory, target: Path) -> Manifest:
+    """Writes the bundle of ``plan`` to ``target`` and returns its manifest.
+
+    Written beside and renamed, so that ``target`` never holds half a bundle. An older bundle there is
+    replaced; its ``results/``, and files in it that are not the compiler's, stay. Where it is the same
+    bundle already, nothing is touched. Raises ForeignFolderError, OSError.
+    """
+    before = _manifest_of(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+    ) as beside:
+        fresh = Path(beside) / "new"
+        manifest = _write(plan, inventory, fresh)
+        if before != manifest.to_text() or not _intact(target, manifest):
+            _replace(target, fresh, Path(beside) / "old", before)
+    return manifest
+
+
+def _write(plan: Plan, inventory: Inventory, folder: Path) -> Manifest:
+    files: dict[str, str] = {}
+    made: set[Path] = set()
+
+    def write(name: str, chunks: Iterator[bytes]) -> None:
+        path = folder / name
+        if path.parent not in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.add(path.parent)
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+        files[name] = digest.hexdigest()
+
+    write("plan.json", _plan_json(plan))
+    for name, text in render(plan, inventory):
+        write(name, iter([text.encode()]))
+    source = resource("roles")
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        if path.is_file() and path.suffix != ".pyc" and not _NOT_COPIED.intersection(relative.parts):
+            write(f"roles/{relative.as_posix()}", iter([path.read_bytes()]))
+    manifest = Manifest(plan.scenario, plan.compiler_version, files)
+    (folder / MANIFEST).write_text(manifest.to_text(), encoding="utf-8")
+    return manifest
+
+
+def _plan_json(plan: Plan) -> Iterator[bytes]:
+    """Yields ``plan.json`` with one run per line: easy to compare, and never as a whole in memory."""
+    head = json.dumps(plan.head_to_json(), ensure_ascii=False, indent=1)
+    yield head.removesuffix("\n}").encode()
+    yield b',\n "steps": ['
+    comma = "\n  "
+    for step in plan.steps:
+        yield (comma + json.dumps({"verb": step.verb.value, "run": step.run})).encode()
+        comma = ",\n  "
+    yield b'\n ],\n "runs": ['
+    comma = "\n  "
+    for run in plan.runs:
+        yield (comma + json.dumps(run.to_json(), ensure_ascii=False)).encode()
+        comma = ",\n  "
+    yield b"\n ]\n}\n"
+
+
+def _manifest_of(target: Path) -> str | None:
+    """Returns the manifest of the bundle in ``target``, None where there is nothing.
+
+    Raises ForeignFolderError where something else is there.
+    """
+    if not target.exists() and not target.is_symlink():
+        return None
+    if not target.is_dir():
+        raise ForeignFolderError(target)
+    path = target / MANIFEST
+    if not path.is_file():
+        if any(target.iterdir()):
+            raise ForeignFolderError(target)
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not _is_ours(text):
+        raise ForeignFolderError(target)
+    return text
+
+
+def _is_ours(text: str) -> bool:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(data, dict) and data.get("kind") == KIND and isinstance(data.get("files"), dict)
+
+
+def _intact(target: Path, manifest: Manifest) -> bool:
+    for name, digest in manifest.files.items():
+        path = target / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return False
+    return True
+
+
+def _replace(target: Path, fresh: Path, old: Path, before: str | None) -> None:
+    """Puts ``fresh`` in the place of ``target``; what is not the compiler's moves along."""
+    if target.is_symlink():
+        target = target.resolve()
+    if before is None:
+        if target.exists():
+            target.rmdir()
+        fresh.rename(target)
+        return
+    target.rename(old)
+    try:
+        _keep(old, fresh, set(json.loads(before)["files"]))
+        fresh.rename(target)
+    except OSError:
+        if (fresh / RESULTS).is_dir():
+            (fresh / RESULTS).rename(old / RESULTS)
+        old.rename(target)
+        raise
+
+
+def _keep(old: Path, fresh: Path, ours: set[str]) -> None:
+    for path in sorted(old.rglob("*")):
+        relative = path.relative_to(old)
+        if relative.parts[0] == RESULTS or "__pycache__" in relative.parts or path.is_dir():
+            continue
+        name = relative.as_posix()
+        if name not in ours and name != MANIFEST and not (fresh / name).exists():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, fresh / name, follow_symlinks=False)
+    if (old / RESULTS).is_dir():
+        (old / RESULTS).rename(fresh / RESULTS)

@@ -1,0 +1,142 @@
+"""Plan + Inventory -> the texts of a bundle's playbooks, inventory, configuration and README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from compiler.emit import yaml_text
+from compiler.inventory.model import Inventory
+from compiler.plan.model import Plan, Step, Verb
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_FEWEST_FORKS = 5
+_LONGEST_LINE = 80
+_MOST_FILES = 200
+_ON_THE_HOST = (
+    "container_runtime",
+    "python",
+    "work_dir",
+    "master_interface",
+    "image_cache_dir",
+    "cache_images_locally",
+)
+"""Settings that roles read on each host; the others are in the plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One play of a run's playbook: some verbs of one run on its hosts, then perhaps its collection."""
+
+    run: str
+    hosts: tuple[str, ...]
+    verbs: tuple[str, ...]
+    finish: bool
+
+    @property
+    def name(self) -> str:
+        """What the play does, for Ansible's output."""
+        words = [*self.verbs, *(["collect"] if self.finish else [])]
+        sentence = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+        return f"{sentence.capitalize()} {self.run}"
+
+
+def render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
+    """Yields path in the bundle and text of each file that is made for this plan, but for ``plan.json``."""
+    for path, text in _render(plan, inventory):
+        yield path, _allow_long(text) if path.endswith(".yml") else text
+
+
+def _allow_long(text: str) -> str:
+    """Returns YAML with a note for yamllint where a name in it makes a line long."""
+    if all(len(line) <= _LONGEST_LINE for line in text.splitlines()):
+        return text
+    return f"# yamllint disable rule:line-length\n{text}"
+
+
+def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
+    environment = Environment(  # noqa: S701  (YAML and text, nothing here is HTML)
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(key=yaml_text.key, value=yaml_text.value)
+    environment.globals["version"] = plan.compiler_version
+    files = list(_files(list(plan.groups_of_steps())))
+
+    hosts = list(plan.hosts)
+    yield (
+        "ansible.cfg",
+        environment.get_template("ansible.cfg.j2").render(forks=max(len(hosts), _FEWEST_FORKS)),
+    )
+    yield (
+        "inventory/hosts.yml",
+        environment.get_template("hosts.yml.j2").render(**_inventory(plan, inventory)),
+    )
+    common = {"scenario": plan.scenario, "hosts": hosts, "runs": len(plan.runs)}
+    yield (
+        "site.yml",
+        environment.get_template("site.yml.j2").render(
+            **common,
+            images=any(run.container_runtime != "none" for run in plan.runs),
+            files=[{"path": path, "name": _title(steps)} for path, steps in files],
+        ),
+    )
+    yield (
+        "README.md",
+        environment.get_template("README.md.j2").render(
+            **common,
+            stand_ins=sorted({run.backend for run in plan.runs if not run.backend.startswith("deepep")}),
+        ),
+    )
+    for name in ("stop.yml", "collect.yml", "cleanup.yml"):
+        yield name, environment.get_template(f"{name}.j2").render(hosts=hosts)
+    of_run = {run.id: run.hosts for run in plan.runs}
+    template = environment.get_template("run.yml.j2")
+    for path, steps in files:
+        yield path, template.render(plays=list(_plays(steps, of_run)))
+
+
+def _files(groups: list[tuple[Step, ...]]) -> Iterator[tuple[str, list[Step]]]:
+    """Yields path and steps of each playbook: one per run (or overlapping runs), or more in each of many."""
+    together = -(-len(groups) // _MOST_FILES)
+    for number, first in enumerate(range(0, len(groups), together), 1):
+        yield f"runs/{number:04d}.yml", [step for group in groups[first : first + together] for step in group]
+
+
+def _inventory(plan: Plan, inventory: Inventory) -> dict[str, object]:
+    hosts = []
+    groups: dict[str, list[str]] = {}
+    for name in plan.hosts:
+        host = inventory.hosts[name]
+        own = {
+            f"deepep_{key}": text for key in _ON_THE_HOST if (text := getattr(host.settings, key)) is not None
+        }
+        hosts.append({"name": name, "variables": {**host.variables, **own}})
+    for group, members in inventory.groups.items():
+        used = [name for name in members if name in plan.hosts]
+        if used and group != "ungrouped":
+            groups[group] = used
+    return {"hosts": hosts, "groups": groups}
+
+
+def _title(steps: Sequence[Step]) -> str:
+    runs = list(dict.fromkeys(step.run for step in steps))
+    shown = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+    return f"Run {shown}"
+
+
+def _plays(steps: Sequence[Step], hosts: Mapping[str, tuple[str, ...]]) -> Iterator[Play]:
+    """Yields the plays: consecutive steps of one run make one."""
+    start = 0
+    for index, step in enumerate(steps, 1):
+        if index == len(steps) or steps[index].run != step.run or step.verb is Verb.FINISH:
+            part = steps[start:index]
+            verbs = tuple(one.verb.value for one in part if one.verb is not Verb.FINISH)
+            yield Play(step.run, hosts[step.run], verbs, part[-1].verb is Verb.FINISH)
+            start = index

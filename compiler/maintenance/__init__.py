@@ -1,0 +1,1 @@
+"""Writes the generated reference pages under ``docs/``."""

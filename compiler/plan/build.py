@@ -1,0 +1,227 @@
+"""Scenario + Inventory -> Plan: every run with everything that is needed to carry it out and to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from compiler import __version__
+from compiler.diagnostics.model import Diagnostic, Severity
+from compiler.inventory.model import Host, Inventory, Settings
+from compiler.inventory.nodes import Choice
+from compiler.plan import command
+from compiler.plan.checks import RunChecks
+from compiler.plan.config import config
+from compiler.plan.environment import environment
+from compiler.plan.hosts import CommonSettings, Point, choose_all
+from compiler.plan.model import After, Expect, Plan, PlannedHost, Run, Scalar, Text
+from compiler.plan.schedule import schedule
+from compiler.scenario.model import Arguments, Case, DependencyType, Entry, Scenario
+
+DEFAULT_TIME_LIMIT_S = 3600
+"""Where the scenario gives none: a hang must end some day."""
+
+OPERATIONS = ("dispatch", "combine")
+_ARGUMENTS = tuple(field.name for field in fields(Arguments))
+FILES = ("results.json", "token_matrix.txt", "token_matrix_kb.txt")
+
+
+def build_plan(scenario: Scenario, inventory: Inventory) -> tuple[Plan | None, list[Diagnostic]]:
+    """Returns the plan, or None with all errors; warnings may come with either.
+
+    The plan is complete also for what cannot be executed yet (:mod:`compiler.plan.support`).
+    """
+    builder = _Builder(scenario, inventory)
+    plan = builder.build()
+    failed = any(found.severity is Severity.ERROR for found in builder.findings)
+    return (None if failed else plan), builder.findings
+
+
+class _Builder:
+    """Collects findings on the way, so that all errors are told in one go."""
+
+    def __init__(self, scenario: Scenario, inventory: Inventory) -> None:
+        self._scenario = scenario
+        self._inventory = inventory
+        self._common = CommonSettings(inventory)
+        self._checks = RunChecks(inventory)
+        self._parts = _Parts()
+        self.findings: list[Diagnostic] = []
+
+    def build(self) -> Plan | None:
+        """Returns the plan as far as it can be built; None where that is not at all."""
+        entries = self._scenario.entries
+        ids = {
+            entry.id: [_run_id(entry, iteration, case) for iteration, case in _points(entry)]
+            for entry in entries
+        }
+        order, problems = schedule(entries, ids)
+        self.findings += problems
+        hosts, problems = choose_all(self._inventory, entries, order.concurrent if order else {})
+        self.findings += problems
+        runs = {run.id: run for entry in entries for run in self._runs(entry, hosts, ids)}
+        self.findings += self._checks.of_hosts(
+            dict.fromkeys(name for run in runs.values() for name in run.hosts)
+        )
+        self.findings += self._checks.of_launchers(self._common)
+        if order is None or not runs:
+            return None
+        used = {name for run in runs.values() for name in run.hosts}
+        return Plan(
+            compiler_version=__version__,
+            scenario=self._scenario.name,
+            description=None,
+            launcher=next(iter(self._common.launchers)),
+            hosts={name: _planned(host) for name, host in self._inventory.hosts.items() if name in used},
+            runs=tuple(runs[run] for run in dict.fromkeys(step.run for step in order.steps) if run in runs),
+            steps=order.steps,
+            warnings=(),
+        )
+
+    def _runs(
+        self, entry: Entry, hosts: Mapping[Point, Choice], ids: Mapping[str, Sequence[str]]
+    ) -> Iterator[Run]:
+        after = _after(entry, ids)
+        for iteration, case in _points(entry):
+            choice = hosts.get((entry.id, case.step))
+            if choice is None:
+                continue
+            settings, problems = self._common.of(choice.hosts, entry)
+            self.findings += problems
+            if settings is None:
+                continue
+            self.findings += self._checks.of_run(entry, case, choice, settings)
+            yield self._run(entry, iteration, case, choice, settings, after)
+
+    def _run(
+        self,
+        entry: Entry,
+        iteration: int,
+        case: Case,
+        choice: Choice,
+        settings: Settings,
+        after: tuple[After, ...],
+    ) -> Run:
+        arguments = case.arguments
+        backend = arguments.backend or settings.backend
+        world_size = len(choice.hosts) * settings.gpus_per_node
+        shared = self._parts.of(entry, case, settings, backend, len(choice.hosts))
+        return Run(
+            id=_run_id(entry, iteration, case),
+            entry=entry.id,
+            iteration=iteration,
+            step=case.step,
+            sweep=case.sweep,
+            test_name=entry.test_name,
+            description=entry.description,
+            template=entry.template,
+            program=settings.program,
+            backend=backend,
+            container_runtime=settings.container_runtime,
+            image=arguments.docker_image_url,
+            hosts=choice.hosts,
+            ranks_per_host=settings.gpus_per_node,
+            why_hosts=choice.why,
+            mode=arguments.mode,
+            config=shared.config,
+            config_requested=shared.requested,
+            env=shared.env,
+            argv=shared.argv,
+            mounts=shared.mounts,
+            master_interface=settings.master_interface,
+            time_limit_s=entry.time_limit_s or DEFAULT_TIME_LIMIT_S,
+            rendezvous_timeout_s=settings.rendezvous_timeout_s,
+            process_group_timeout_s=settings.process_group_timeout_s,
+            after=after,
+            expect=Expect(
+                OPERATIONS,
+                world_size,
+                len(choice.hosts),
+                FILES,
+                traces=world_size if arguments.use_kineto_profiler else 0,
+            ),
+            test_definition={
+                **entry.definition,
+                "cmd_args": shared.cmd_args,
+                "extra_env_vars": dict(case.env),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What runs with equal arguments, environment and settings have in common; made once for all of them."""
+
+    config: Mapping[str, Scalar]
+    requested: Mapping[str, int]
+    cmd_args: Mapping[str, object]
+    env: Mapping[str, str]
+    argv: tuple[Text, ...]
+    mounts: tuple[Text, ...]
+
+
+class _Parts:
+    """Makes the parts of a run once for all runs that have them in common: there may be thousands."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, _Shared] = {}
+
+    def of(self, entry: Entry, case: Case, settings: Settings, backend: str, hosts: int) -> _Shared:
+        """Returns the parts of a run on so many hosts."""
+        key = (
+            case.arguments,
+            tuple(case.env.items()),
+            tuple(entry.extra_cmd_args.items()),
+            entry.extra_container_mounts,
+            id(settings),
+            hosts,
+        )
+        if key not in self._known:
+            self._known[key] = self._make(entry, case, settings, backend, hosts)
+        return self._known[key]
+
+    @staticmethod
+    def _make(entry: Entry, case: Case, settings: Settings, backend: str, hosts: int) -> _Shared:
+        arguments, extra = case.arguments, entry.extra_cmd_args
+        values, requested = config(arguments, settings, settings.program, backend)
+        return _Shared(
+            config=values,
+            requested=requested,
+            cmd_args={name: value for name in _ARGUMENTS if (value := getattr(arguments, name)) is not None},
+            env=environment(settings, case.env),
+            argv=command.bundled(hosts, settings, extra)
+            if settings.program == "bundled"
+            else command.of_image(hosts, settings, arguments, extra),
+            mounts=command.mounts(arguments, settings, entry.extra_container_mounts),
+        )
+
+
+def _points(entry: Entry) -> Iterator[tuple[int, Case]]:
+    """Yields the entry's runs in order: iterations, and in each the points of the sweep."""
+    for iteration in range(entry.iterations):
+        for case in entry.cases:
+            yield iteration, case
+
+
+def _run_id(entry: Entry, iteration: int, case: Case) -> str:
+    base = f"{entry.id}/{iteration}"
+    return base if case.step is None else f"{base}/{case.step}"
+
+
+def _after(entry: Entry, ids: Mapping[str, Sequence[str]]) -> tuple[After, ...]:
+    """Returns what the entry's runs depend on: all runs of a completed entry, the first or last one else."""
+    found: list[After] = []
+    for dependency in entry.dependencies:
+        runs = ids[dependency.id]
+        match dependency.type:
+            case DependencyType.START_POST_INIT:
+                runs = runs[:1]
+            case DependencyType.END_POST_COMP:
+                runs = runs[-1:]
+        found += (After(dependency.type.value, run) for run in runs)
+    return tuple(found)
+
+
+def _planned(host: Host) -> PlannedHost:
+    groups = tuple(group for group in host.groups if group != "ungrouped")
+    return PlannedHost(host.connection, groups, host.settings.one_machine)

@@ -1,0 +1,274 @@
+"""The plan: concrete runs with hosts, ranks, environment, arguments and deadlines; ``plan.json`` as types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+Scalar = str | int | float | bool
+
+SCHEMA = 1
+"""Version of ``plan.json`` (``schemas/plan.schema.json``)."""
+
+
+class Variable(StrEnum):
+    """What only the host or the moment knows; filled in there."""
+
+    PYTHON = "python"
+    PROGRAM_DIR = "program_dir"
+    RUN_DIR = "run_dir"
+    NODE_RANK = "node_rank"
+    MASTER_ADDR = "master_addr"
+    MASTER_PORT = "master_port"
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A text with variables in it: the parts, one after another."""
+
+    parts: tuple[str | Variable, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Returns ``{"join": [...]}`` with variables as ``{"var": name}``."""
+        return {"join": [{"var": part.value} if isinstance(part, Variable) else part for part in self.parts]}
+
+
+Text = str | Join
+"""A literal text, or one with variables."""
+
+
+class Verb(StrEnum):
+    """What a step does with a run; ``finish`` collects and judges it."""
+
+    START = "start"
+    AWAIT = "await"
+    STOP = "stop"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the schedule."""
+
+    verb: Verb
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """A dependency of one run on another; ``type`` is one of the scenario's three."""
+
+    type: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What must come back from a run for it to pass. ``traces`` counts profiler files."""
+
+    operations: tuple[str, ...]
+    world_size: int
+    hosts: int
+    files: tuple[str, ...]
+    traces: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHost:
+    """A host that some run uses. Hosts with the same ``one_machine`` are one physical machine."""
+
+    connection: str
+    groups: tuple[str, ...]
+    one_machine: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of one point of one entry. ``id`` is its directory below the session's.
+
+    ``hosts`` are in the order of their node ranks. ``config`` is what ``config.yaml`` says, in order.
+    ``config_requested`` holds what the TOML asked for where the inventory caps it.
+    """
+
+    id: str
+    entry: str
+    iteration: int
+    step: int | None
+    sweep: Mapping[str, Scalar]
+    test_name: str
+    description: str
+    template: str
+    program: str
+    backend: str
+    container_runtime: str
+    image: str | None
+    hosts: tuple[str, ...]
+    ranks_per_host: int
+    why_hosts: str
+    mode: str
+    config: Mapping[str, Scalar]
+    config_requested: Mapping[str, int]
+    env: Mapping[str, str]
+    argv: tuple[Text, ...]
+    mounts: tuple[Text, ...]
+    master_interface: str | None
+    time_limit_s: int
+    rendezvous_timeout_s: int
+    process_group_timeout_s: int
+    after: tuple[After, ...]
+    expect: Expect
+    test_definition: Mapping[str, object]
+
+    @property
+    def world_size(self) -> int:
+        """Ranks over all hosts."""
+        return len(self.hosts) * self.ranks_per_host
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the run as ``plan.json`` has it."""
+        return {
+            "id": self.id,
+            "entry": self.entry,
+            "iteration": self.iteration,
+            "step": self.step,
+            "sweep": dict(self.sweep),
+            "test_name": self.test_name,
+            "description": self.description,
+            "template": self.template,
+            "program": self.program,
+            "backend": self.backend,
+            "container_runtime": self.container_runtime,
+            "image": self.image,
+            "hosts": [{"name": name, "node_rank": rank} for rank, name in enumerate(self.hosts)],
+            "ranks_per_host": self.ranks_per_host,
+            "world_size": self.world_size,
+            "why_hosts": self.why_hosts,
+            "mode": self.mode,
+            "config": dict(self.config),
+            "config_requested": dict(self.config_requested),
+            "env": dict(self.env),
+            "argv": _texts_to_json(self.argv),
+            "mounts": _texts_to_json(self.mounts),
+            "master_interface": self.master_interface,
+            "time_limit_s": self.time_limit_s,
+            "rendezvous_timeout_s": self.rendezvous_timeout_s,
+            "process_group_timeout_s": self.process_group_timeout_s,
+            "after": [{"type": after.type, "run": after.run} for after in self.after],
+            "expect": {
+                "operations": list(self.expect.operations),
+                "world_size": self.expect.world_size,
+                "hosts": self.expect.hosts,
+                "files": list(self.expect.files),
+                "traces": self.expect.traces,
+            },
+            "test_definition": dict(self.test_definition),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the run that :meth:`to_json` gave. Raises KeyError where a key is missing."""
+        expect = data["expect"]
+        values = {name: data[name] for name in cls.__dataclass_fields__}
+        values["hosts"] = tuple(host["name"] for host in data["hosts"])
+        values["argv"] = _texts_from_json(data["argv"])
+        values["mounts"] = _texts_from_json(data["mounts"])
+        values["after"] = tuple(After(after["type"], after["run"]) for after in data["after"])
+        values["expect"] = Expect(
+            tuple(expect["operations"]),
+            expect["world_size"],
+            expect["hosts"],
+            tuple(expect["files"]),
+            expect["traces"],
+        )
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All runs of a scenario in the order of execution, and the flat schedule of what is done with them."""
+
+    compiler_version: str
+    scenario: str
+    description: str | None
+    launcher: str
+    hosts: Mapping[str, PlannedHost]
+    runs: tuple[Run, ...]
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+
+    def head_to_json(self) -> dict[str, object]:
+        """Returns everything but the runs and steps, in the order of ``plan.json``."""
+        return {
+            "schema": SCHEMA,
+            "compiler_version": self.compiler_version,
+            "scenario": {"name": self.scenario, "description": self.description},
+            "launcher": self.launcher,
+            "hosts": {
+                name: {
+                    "connection": host.connection,
+                    "groups": list(host.groups),
+                    "one_machine": host.one_machine,
+                }
+                for name, host in self.hosts.items()
+            },
+            "warnings": list(self.warnings),
+        }
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the plan as ``plan.json`` has it."""
+        return {
+            **self.head_to_json(),
+            "steps": [{"verb": step.verb.value, "run": step.run} for step in self.steps],
+            "runs": [run.to_json() for run in self.runs],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the plan that :meth:`to_json` gave.
+
+        Raises ValueError for another version of ``plan.json``, KeyError where a key is missing.
+        """
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"plan.json has version {data['schema']}, this compiler reads version {SCHEMA}")
+        return cls(
+            compiler_version=data["compiler_version"],
+            scenario=data["scenario"]["name"],
+            description=data["scenario"]["description"],
+            launcher=data["launcher"],
+            hosts={
+                name: PlannedHost(host["connection"], tuple(host["groups"]), host["one_machine"])
+                for name, host in data["hosts"].items()
+            },
+            runs=tuple(Run.from_json(run) for run in data["runs"]),
+            steps=tuple(Step(Verb(step["verb"]), step["run"]) for step in data["steps"]),
+            warnings=tuple(data["warnings"]),
+        )
+
+    def groups_of_steps(self) -> Iterator[tuple[Step, ...]]:
+        """Yields the schedule in pieces between which nothing runs: one run, or runs that overlap."""
+        group: list[Step] = []
+        unfinished: set[str] = set()
+        for step in self.steps:
+            group.append(step)
+            if step.verb is Verb.FINISH:
+                unfinished.discard(step.run)
+            else:
+                unfinished.add(step.run)
+            if not unfinished:
+                yield tuple(group)
+                group = []
+
+
+def _texts_to_json(texts: Sequence[Text]) -> list[object]:
+    return [text if isinstance(text, str) else text.to_json() for text in texts]
+
+
+def _texts_from_json(items: Sequence[Any]) -> tuple[Text, ...]:
+    return tuple(
+        item
+        if isinstance(item, str)
+        else Join(tuple(part if isinstance(part, str) else Variable(part["var"]) for part in item["join"]))
+        for item in items
+    )

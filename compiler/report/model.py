@@ -1,0 +1,168 @@
+"""What the page shows, read from a result tree: frozen, typed, nothing rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RankTime:
+    """One rank's time of one operation, in seconds."""
+
+    rank: int
+    host: str
+    median_s: float
+    min_s: float
+    max_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One operation's figures: bandwidths in GB/s, times in seconds; None where a figure does not apply."""
+
+    operation: str
+    backend: str
+    data_type: str
+    global_bw: float | None
+    deepep_time: float | None
+    simple_nvl_bw: float | None
+    simple_rdma_bw: float | None
+    percentiles: Mapping[str, float]
+    total_time: float | None
+    timing: str
+    counting: str
+    bytes_total: int | None
+    correctness: str
+    ranks: Sequence[RankTime]
+    versions: Mapping[str, str]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A few lines of a log; ``marked`` is the number of the line that shows the failure, if one does."""
+
+    file: str
+    first: int
+    lines: Sequence[str]
+    marked: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason behind a verdict, with its meaning. ``file`` is relative to the session."""
+
+    code: str
+    title: str
+    text: str
+    file: str | None
+    line: int | None
+    consequence: bool
+    remedy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value of the configuration; ``requested`` where the test asked for another one."""
+
+    name: str
+    value: str
+    requested: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Kilobytes from each source (row) to each destination (column), with the name of each."""
+
+    values: Sequence[Sequence[float]]
+    labels: Sequence[str]
+    unit: str
+    of_hosts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileLink:
+    """A file of the tree, relative to the session directory."""
+
+    path: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run with its verdict and everything that came back."""
+
+    id: str
+    anchor: str
+    label: str
+    sweep: Mapping[str, str]
+    verdict: str
+    test_name: str
+    description: str
+    mode: str
+    backend: str
+    program: str
+    image: str
+    stand_in: bool
+    hosts: Sequence[str]
+    why_hosts: str
+    world_size: int
+    ranks_per_host: int
+    duration_s: float | None
+    time_limit_s: int | None
+    started_at: str
+    reasons: Sequence[Reason]
+    excerpt: Excerpt | None
+    records: Sequence[Record]
+    settings: Sequence[Setting]
+    environment: Sequence[Setting]
+    command: str
+    matrix: Matrix | None
+    expert_load: Sequence[int]
+    files: Sequence[FileLink]
+
+    @property
+    def counts(self) -> bool:
+        """Whether its figures count: the run passed, or nothing speaks against it."""
+        return self.verdict in ("PASS", "UNVERIFIED")
+
+    @property
+    def cause(self) -> Reason | None:
+        """The first reason."""
+        return self.reasons[0] if self.reasons else None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a host said of itself: the same keys for all hosts of a page, ``None`` where it did not know."""
+
+    name: str
+    machine: str | None
+    connection: str
+    runs: int
+    facts: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A whole result tree."""
+
+    scenario: str
+    description: str
+    status: str
+    run_id: str
+    started_at: str
+    ended_at: str
+    launcher: str
+    passed: bool
+    counts: Mapping[str, int]
+    stand_in: bool
+    one_machine: Sequence[tuple[str, Sequence[str]]]
+    capped: Sequence[tuple[str, str, str]]
+    warnings: Sequence[str]
+    runs: Sequence[Run]
+    hosts: Sequence[Host]
+    versions: Sequence[Setting]
+    files: Sequence[FileLink]

@@ -1,0 +1,228 @@
+"""The plots as Plotly figures, without colours: the page gives them those of the reader's scheme.
+
+A trace names its colour by ``meta.series``. Shapes and patterns differ too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.report.model import Matrix, Record, Run
+
+_SYMBOLS = ("circle", "diamond", "square", "triangle-up")
+_PATTERNS = ("", "/", ".", "x")
+_HOVER_LIMIT = 40
+_NUMBERS_IN_CELLS = 8
+"""Ranks up to which the cells of a matrix show their figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One figure: ``figure`` is Plotly's data and layout, ``summary`` says the same in one sentence."""
+
+    id: str
+    title: str
+    summary: str
+    figure: dict[str, Any]
+    height: int
+    max_width: int | None = None
+
+
+def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
+    """Returns the global bandwidth by operation and run; only runs whose figures count."""
+    shown = [run for run in runs if run.counts and any(record.global_bw for record in run.records)]
+    operations = list(dict.fromkeys(record.operation for run in shown for record in run.records))
+    if not shown:
+        return None
+    labels = [_plain(run.label) for run in shown]
+    traces = []
+    for index, operation in enumerate(operations):
+        values = [_bandwidth(run, operation) for run in shown]
+        traces.append(
+            {
+                "type": "bar",
+                "name": _plain(operation),
+                "x": values,
+                "y": labels,
+                "orientation": "h",
+                "meta": {"series": index},
+                "marker": {"pattern": {"shape": _PATTERNS[index % len(_PATTERNS)], "solidity": 0.25}},
+                "text": [None if value is None else f"{value:.3g}" for value in values],
+                "textposition": "auto",
+                "cliponaxis": False,
+                "hovertemplate": "%{y}<br>%{x:.4g} GB/s<extra>" + _plain(operation) + "</extra>",
+            }
+        )
+    layout = {
+        "barmode": "group",
+        "bargap": 0.35,
+        "xaxis": {"title": {"text": "Global bandwidth, GB/s"}, "rangemode": "tozero"},
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "margin": {"l": 8, "r": 28, "t": 34, "b": 48},
+    }
+    best = max((value, run.label) for run in shown for op in operations if (value := _bandwidth(run, op)))
+    summary = (
+        f"Global bandwidth of {len(shown)} runs by operation; the highest is {best[0]:.3g} GB/s in {best[1]}."
+    )
+    height = 110 + max(64, 26 * len(operations) + 14) * len(shown)
+    return Plot(
+        "bandwidth", "Bandwidth by operation and run", summary, {"data": traces, "layout": layout}, height
+    )
+
+
+def rank_plot(run: Run) -> Plot | None:
+    """Returns each rank's time: the median as a mark, from minimum to maximum as a bar."""
+    records = [record for record in run.records if record.ranks]
+    if not records:
+        return None
+    traces = [_rank_trace(record, index, len(records)) for index, record in enumerate(records)]
+    layout = {
+        "xaxis": {"title": {"text": "Rank"}, "dtick": 1 if run.world_size <= 32 else None, "zeroline": False},
+        "yaxis": {"title": {"text": "Time of an iteration, ms"}, "rangemode": "tozero"},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "margin": {"l": 56, "r": 12, "t": 34, "b": 46},
+    }
+    slowest = max((time.median_s, time.rank, record.operation) for record in records for time in record.ranks)
+    summary = (
+        f"Median, minimum and maximum time of an iteration on each of {run.world_size} ranks; the slowest median "
+        f"is {slowest[0] * 1e3:.3g} ms on rank {slowest[1]} in {slowest[2]}."
+    )
+    return Plot(f"{run.anchor}-ranks", "Time per rank", summary, {"data": traces, "layout": layout}, 360)
+
+
+def traffic_plot(run: Run) -> Plot | None:
+    """Returns the token matrix as a heat map: rows send, columns receive."""
+    matrix = run.matrix
+    if matrix is None:
+        return None
+    size = len(matrix.labels)
+    what = "host" if matrix.of_hosts else "rank"
+    largest = max(max(row) for row in matrix.values)
+    trace = {
+        "type": "heatmap",
+        "z": [list(row) for row in matrix.values],
+        "x": [_plain(label) for label in matrix.labels],
+        "y": [_plain(label) for label in matrix.labels],
+        "colorscale": "Cividis",
+        "zmin": 0,
+        "zmax": largest or 1,
+        "colorbar": {"title": {"text": matrix.unit, "side": "top"}, "thickness": 12, "outlinewidth": 0},
+        "hovertemplate": f"{what} %{{y}} to {what} %{{x}}<br>%{{z:.4g}} {matrix.unit}<extra></extra>",
+        "xgap": 1 if size <= 32 else 0,
+        "ygap": 1 if size <= 32 else 0,
+    }
+    axis = {"type": "category", "showgrid": False, "ticks": ""}
+    layout = {
+        "xaxis": axis | {"title": {"text": f"to {what}"}},
+        "yaxis": axis | {"title": {"text": f"from {what}"}, "autorange": "reversed"},
+        "shapes": _host_borders(run, matrix),
+        "annotations": _cell_figures(matrix, largest) if size <= _NUMBERS_IN_CELLS else [],
+        "margin": {"l": 56, "r": 12, "t": 16, "b": 46},
+    }
+    summary = (
+        f"Data sent in one dispatch between {size} {what}s; the largest cell is {largest:.4g} {matrix.unit}."
+    )
+    return Plot(
+        f"{run.anchor}-traffic", "Token matrix", summary, {"data": [trace], "layout": layout}, 360, 520
+    )
+
+
+def expert_plot(run: Run) -> Plot | None:
+    """Returns how many selections each expert got, against the mean."""
+    loads = run.expert_load
+    if not loads:
+        return None
+    mean = sum(loads) / len(loads)
+    bars = {
+        "type": "bar",
+        "x": list(range(len(loads))),
+        "y": list(loads),
+        "meta": {"series": 2},
+        "hovertemplate": "expert %{x}<br>%{y} selections<extra></extra>",
+        "showlegend": False,
+    }
+    layout = {
+        "bargap": 0.15,
+        "xaxis": {"title": {"text": "Expert"}, "zeroline": False},
+        "yaxis": {"title": {"text": "Selections"}, "rangemode": "tozero"},
+        "shapes": [
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": mean, "y1": mean, "line": {"dash": "dash", "width": 1}}
+        ],
+        "annotations": [
+            {
+                "xref": "paper", "x": 1, "y": mean, "text": f"mean {mean:.4g}",
+                "showarrow": False, "xanchor": "right", "yanchor": "bottom",
+            }
+        ],
+        "margin": {"l": 56, "r": 12, "t": 16, "b": 46},
+    }  # fmt: skip
+    summary = f"Selections of each of {len(loads)} experts: from {min(loads)} to {max(loads)}, {mean:.4g} in the mean."
+    return Plot(
+        f"{run.anchor}-experts", "Load of the experts", summary, {"data": [bars], "layout": layout}, 260
+    )
+
+
+def _bandwidth(run: Run, operation: str) -> float | None:
+    return next((record.global_bw for record in run.records if record.operation == operation), None)
+
+
+def _rank_trace(record: Record, index: int, count: int) -> dict[str, Any]:
+    shift = (index - (count - 1) / 2) * 0.22
+    times = record.ranks
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": _plain(record.operation),
+        "x": [time.rank + shift for time in times],
+        "y": [time.median_s * 1e3 for time in times],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [(time.max_s - time.median_s) * 1e3 for time in times],
+            "arrayminus": [(time.median_s - time.min_s) * 1e3 for time in times],
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "meta": {"series": index},
+        "marker": {"symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 9},
+        "text": [f"rank {time.rank} on {_plain(time.host)}" for time in times],
+        "hovertemplate": "%{text}<br>%{y:.4g} ms<extra>" + _plain(record.operation) + "</extra>",
+    }
+
+
+def _host_borders(run: Run, matrix: Matrix) -> list[dict[str, Any]]:
+    """Returns lines between the ranks of different hosts."""
+    if matrix.of_hosts or len(run.hosts) < 2:
+        return []
+    size = len(matrix.labels)
+    lines = []
+    for host in range(1, len(run.hosts)):
+        at = host * run.ranks_per_host - 0.5
+        across = {"x0": at, "x1": at, "y0": -0.5, "y1": size - 0.5}
+        down = {"x0": -0.5, "x1": size - 0.5, "y0": at, "y1": at}
+        lines += [{"type": "line", "line": {"width": 2}, **ends} for ends in (across, down)]
+    return lines
+
+
+def _cell_figures(matrix: Matrix, largest: float) -> list[dict[str, Any]]:
+    """Returns the figure of each cell, black on the bright half of the scale and white on the dark one."""
+    return [
+        {
+            "x": column,
+            "y": row,
+            "text": f"{value:.3g}",
+            "showarrow": False,
+            "font": {"color": "#000" if value > 0.5 * largest else "#fff"},
+        }
+        for row, values in enumerate(matrix.values)
+        for column, value in enumerate(values)
+    ]
+
+
+def _plain(label: str) -> str:
+    """Returns text that Plotly shows as it is: it would read tags and entities in it."""
+    short = label if len(label) <= _HOVER_LIMIT else label[: _HOVER_LIMIT - 1] + "…"
+    return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

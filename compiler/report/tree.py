@@ -1,0 +1,240 @@
+"""Reads a judged result tree into the model of the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compiler.report import excerpts, matrices
+from compiler.report.host_judge import CODES, list_files
+from compiler.report.model import Excerpt, FileLink, Host, RankTime, Reason, Record, Run, Session, Setting
+from compiler.report.values import flatten, mapping, number, objects, read_json, read_toml, text
+
+_PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
+
+
+def read_session(top: Path, plan: Mapping[str, Any], summary: Mapping[str, Any]) -> Session:
+    """Returns what the page shows of the tree at ``top``, judged as ``summary`` says."""
+    files = sorted(name for name in list_files(top).items() if not name[0].startswith("."))
+    planned = {run["id"]: run for run in plan["runs"]}
+    runs = [_run(top, planned[judged["run"]], judged, files) for judged in summary["runs"]]
+    of_runs = {file.path for run in runs for file in run.files}
+    session = mapping(read_json(top / "run.json"))
+    return Session(
+        scenario=summary["scenario"],
+        description=text(summary["description"]),
+        status=text(summary["status"]),
+        run_id=text(summary["run_id"]),
+        started_at=text(summary["started_at"]),
+        ended_at=text(summary["ended_at"]),
+        launcher=text(summary["launcher"]),
+        passed=summary["passed"],
+        counts=summary["counts"],
+        stand_in=summary["stand_in"],
+        one_machine=[(machine["label"], machine["hosts"]) for machine in summary["one_machine"]],
+        capped=_capped(runs),
+        warnings=summary["warnings"],
+        runs=runs,
+        hosts=_hosts(top, plan, runs),
+        versions=_versions(summary, session, runs),
+        files=[FileLink(name, name, size) for name, size in files if name not in of_runs],
+    )
+
+
+def _run(
+    top: Path, planned: Mapping[str, Any], judged: Mapping[str, Any], files: Sequence[tuple[str, int]]
+) -> Run:
+    run_dir = top / judged["run"]
+    prefix = judged["run"] + "/"
+    config = mapping(planned["config"])
+    results = run_dir / judged["result_dir"] if judged["result_dir"] else None
+    experts = config.get("num_experts")
+    reasons = [_reason(judged["run"], reason) for reason in judged["reasons"]]
+    sweep = {key: text(value) for key, value in judged["sweep"].items()}
+    return Run(
+        id=judged["run"],
+        anchor="run-" + re.sub(r"[^A-Za-z0-9_-]", "-", judged["run"]),
+        label=judged["run"] + "".join(f", {key.rsplit('.', 1)[-1]}={value}" for key, value in sweep.items()),
+        sweep=sweep,
+        verdict=judged["verdict"],
+        test_name=judged["test_name"],
+        description=judged["description"],
+        mode=judged["mode"],
+        backend=judged["backend"],
+        program=judged["program"],
+        image=text(planned.get("image")),
+        stand_in=judged["stand_in"],
+        hosts=judged["hosts"],
+        why_hosts=text(planned.get("why_hosts")),
+        world_size=judged["world_size"],
+        ranks_per_host=planned["ranks_per_host"],
+        duration_s=judged["duration_s"],
+        time_limit_s=planned.get("time_limit_s"),
+        started_at=text(judged["started_at"]),
+        reasons=reasons,
+        excerpt=_excerpt(top, judged),
+        records=[_record(value) for value in objects(read_json(results / "results.json"))] if results else [],
+        settings=_settings(config, mapping(planned.get("config_requested"))),
+        environment=[Setting(name, text(value)) for name, value in mapping(planned.get("env")).items()],
+        command=" ".join(_argument(argument) for argument in planned.get("argv") or []),
+        matrix=matrices.read_traffic(
+            results / "token_matrix_kb.txt", judged["world_size"], judged["hosts"], planned["ranks_per_host"]
+        )
+        if results
+        else None,
+        expert_load=matrices.read_expert_load(results / "token_matrix.txt", experts)
+        if results and isinstance(experts, int)
+        else [],
+        files=[FileLink(name, name[len(prefix) :], size) for name, size in files if name.startswith(prefix)],
+    )
+
+
+def _reason(run: str, reason: Mapping[str, Any]) -> Reason:
+    return Reason(
+        code=reason["code"],
+        title=CODES[reason["code"]].title,
+        text=reason["text"],
+        file=f"{run}/{reason['file']}" if reason["file"] else None,
+        line=reason["line"],
+        consequence=reason["consequence"],
+        remedy=reason["remedy"],
+    )
+
+
+def _excerpt(top: Path, judged: Mapping[str, Any]) -> Excerpt | None:
+    """Returns the log lines that show the cause; without a line, the end of the host's log."""
+    if not judged["reasons"]:
+        return None
+    cause = judged["reasons"][0]
+    if cause["file"] and cause["line"]:
+        return excerpts.around(top, f"{judged['run']}/{cause['file']}", cause["line"])
+    if not cause["host"]:
+        return None
+    log = f"{judged['run']}/logs/{cause['host']}"
+    return excerpts.end_of(top, f"{log}.stderr.txt") or excerpts.end_of(top, f"{log}.stdout.txt")
+
+
+def _record(record: Mapping[str, Any]) -> Record:
+    times = mapping(record.get("time_s"))
+    checked = mapping(record.get("correctness"))
+    ranks = []
+    for item in objects(record.get("per_rank")):
+        median, low, high = (number(item.get(key)) for key in ("median_s", "min_s", "max_s"))
+        if isinstance(item.get("rank"), int) and median is not None and low is not None and high is not None:
+            ranks.append(RankTime(item["rank"], text(item.get("host")), median, low, high))
+    total = number(mapping(record.get("bytes")).get("global"))
+    notes = record.get("notes")
+    return Record(
+        operation=text(record.get("operation")) or "all",
+        backend=text(record.get("backend")),
+        data_type=text(record.get("data_type")),
+        global_bw=number(record.get("global_bw")),
+        deepep_time=number(record.get("deepep_time")),
+        simple_nvl_bw=number(record.get("simple_nvl_bw")),
+        simple_rdma_bw=number(record.get("simple_rdma_bw")),
+        percentiles={key: value for key in _PERCENTILES if (value := number(times.get(key))) is not None},
+        total_time=number(record.get("total_time")),
+        timing=text(record.get("timing")),
+        counting=text(record.get("counting")),
+        bytes_total=int(total) if total is not None else None,
+        correctness=_checked(checked),
+        ranks=ranks,
+        versions={key: text(value) for key, value in mapping(record.get("versions")).items() if value},
+        notes=[text(note) for note in notes] if isinstance(notes, list) else [],
+    )
+
+
+def _checked(checked: Mapping[str, Any]) -> str:
+    if not checked:
+        return "not checked"
+    states = []
+    for when in ("before", "after"):
+        outcome = checked.get(when)
+        word = "right" if outcome is True else "wrong" if outcome is False else "not checked"
+        states.append(f"{word} {when} timing")
+    elements, error = checked.get("elements_checked"), number(checked.get("max_abs_error"))
+    if isinstance(elements, int):
+        states.append(f"{elements:,} elements compared")
+    if error is not None:
+        states.append(f"largest error {error:.3g}")
+    return ", ".join(states)
+
+
+def _settings(config: Mapping[str, Any], requested: Mapping[str, Any]) -> list[Setting]:
+    """Returns what was in force; config.yaml repeats what was asked for under ``requested_``."""
+    return [
+        Setting(key, text(value), text(requested[key]) if requested.get(key) not in (None, value) else None)
+        for key, value in config.items()
+        if not key.startswith("requested_")
+    ]
+
+
+def _argument(argument: Any) -> str:
+    """Returns one argument of a command as the plan has it; what a host fills in stands in angle brackets."""
+    if isinstance(argument, dict):
+        return (
+            "<" + text(argument.get("var")) + ">"
+            if "var" in argument
+            else "".join(_argument(part) for part in argument.get("join") or [])
+        )
+    shown = text(argument)
+    return (
+        shown
+        if shown and not re.search(r"[^\w@%+=:,./-]", shown)
+        else "'" + shown.replace("'", "'\\''") + "'"
+    )
+
+
+def _capped(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
+    """Returns (name, effective, requested) of what the inventory capped, each combination once."""
+    found = {
+        (setting.name, setting.value, setting.requested): None
+        for run in runs
+        for setting in run.settings
+        if setting.requested is not None
+    }
+    return [(name, value, requested) for name, value, requested in found if requested is not None]
+
+
+def _hosts(top: Path, plan: Mapping[str, Any], runs: Sequence[Run]) -> list[Host]:
+    known = mapping(plan.get("hosts"))
+    used = list(dict.fromkeys(name for run in runs for name in run.hosts))
+    found = []
+    for name in used:
+        facts: dict[str, Any] = {}
+        for run in runs:
+            if name in run.hosts:
+                facts |= flatten(read_toml(top / run.id / "metadata" / f"node-{name}.toml"))
+                if facts:
+                    break
+        found.append(
+            (
+                name,
+                {key: None if value in ("null", "", None) else text(value) for key, value in facts.items()},
+            )
+        )
+    keys = dict.fromkeys(key for _, facts in found for key in facts)
+    return [
+        Host(
+            name=name,
+            machine=text(mapping(known.get(name)).get("one_machine")) or None,
+            connection=text(mapping(known.get(name)).get("connection")),
+            runs=sum(name in run.hosts for run in runs),
+            facts={key: facts.get(key) for key in keys},
+        )
+        for name, facts in found
+    ]
+
+
+def _versions(summary: Mapping[str, Any], session: Mapping[str, Any], runs: Sequence[Run]) -> list[Setting]:
+    """Returns every version that is known; where runs differ, all of them."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for record in run.records:
+            for name, version in record.versions.items():
+                found.setdefault(name, {})[version] = None
+    own = [("deepep-compiler", summary["compiler_version"]), ("ansible-core", session.get("ansible_version"))]
+    shown = [Setting(name, text(version)) for name, version in own if version]
+    return shown + [Setting(name, ", ".join(versions)) for name, versions in found.items()]

@@ -1,0 +1,180 @@
+"""What a rule gets, what it finds, and what a rule is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from compiler.diagnostics.model import KeyPath, Severity
+from compiler.rules.kernels.limits import Limit, LimitValue, Release, limits
+from compiler.scenario.model import Arguments
+
+GROUP = 8
+"""Ranks of one NVLink group in V1 (``LEGACY_NUM_MAX_NVL_PEERS``)."""
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+V1_DEFAULT_SMS = 24
+"""SMs of V1 where ``num_sms`` is not given."""
+
+
+class Kernel(StrEnum):
+    """Which of DeepEP's kernel families a run uses."""
+
+    COLLECTIVE = "gloo, nccl"
+    V1_INTRANODE = "V1 standard, one group"
+    V1_INTERNODE = "V1 standard, several groups"
+    V1_LOW_LATENCY = "V1 low latency"
+    V2 = "V2"
+
+
+V1_STANDARD = frozenset({Kernel.V1_INTRANODE, Kernel.V1_INTERNODE})
+V1_NVSHMEM = frozenset({Kernel.V1_INTERNODE, Kernel.V1_LOW_LATENCY})
+V1 = V1_STANDARD | V1_NVSHMEM
+DEEPEP = V1 | {Kernel.V2}
+ALL = frozenset(Kernel)
+
+BUNDLED = frozenset({"bundled"})
+IMAGE = frozenset({"image"})
+ANY_PROGRAM = BUNDLED | IMAGE
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known about one run before it starts.
+
+    ``backend`` is the one asked for (``deepep``, ``deepep_v1``, ``deepep_v2``, ``nccl``, ``gloo``);
+    ``deepep_version`` is the package's version in the image, ``None`` where nobody knows. ``gpu_sms`` is the
+    SM count to check against. ``ranks_assumed``: no inventory told the number of ranks per host.
+    """
+
+    arguments: Arguments
+    nodes: int
+    ranks_per_host: int
+    backend: str
+    program: str = "bundled"
+    deepep_version: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    time_limit_s: int | None = None
+    gpu_sms: int = 132
+    ranks_assumed: bool = False
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return self.nodes * self.ranks_per_host
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run under one release of DeepEP: what a rule's check gets."""
+
+    facts: RunFacts
+    release: Release
+    kernel: Kernel
+
+    @property
+    def arguments(self) -> Arguments:
+        """The arguments of this run."""
+        return self.facts.arguments
+
+    @property
+    def hosts(self) -> int:
+        """Number of hosts."""
+        return self.facts.nodes
+
+    @property
+    def ranks_per_host(self) -> int:
+        """Number of ranks on each host."""
+        return self.facts.ranks_per_host
+
+    @property
+    def ranks(self) -> int:
+        """World size."""
+        return self.facts.nodes * self.facts.ranks_per_host
+
+    @property
+    def groups(self) -> int:
+        """Groups of 8 ranks in V1, at least one."""
+        return max(self.ranks // GROUP, 1)
+
+    @property
+    def experts_per_rank(self) -> int:
+        """Experts of one rank, rounded up where they do not come out even."""
+        return -(-self.arguments.num_experts // self.ranks)
+
+    @property
+    def sms(self) -> int:
+        """SMs that V1 uses."""
+        return V1_DEFAULT_SMS if self.arguments.num_sms is None else self.arguments.num_sms
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one channel in dispatch; combine always sends two."""
+        return 1 if self.arguments.data_type == "fp8" else 2
+
+    @property
+    def shape(self) -> str:
+        """The ranks as text, e.g. ``16 ranks (2 hosts x 8 assumed)``."""
+        assumed = " assumed" if self.facts.ranks_assumed else ""
+        hosts = f"{self.hosts} host{'' if self.hosts == 1 else 's'} {TIMES} {self.ranks_per_host}"
+        return f"{self.ranks} rank{'' if self.ranks == 1 else 's'} ({hosts}{assumed})"
+
+    def limit(self, slug: str) -> LimitValue:
+        """Returns a limit's value in this release."""
+        return limits()[slug].value[self.release.version]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a check found: the key to point at, the value with the computed quantity, the way out."""
+
+    key: KeyPath
+    message: str
+    fix: str
+
+
+Check = Callable[[Run], Iterator[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A run of a rule's documentation and tests. ``arguments`` are those without their default."""
+
+    backend: str
+    hosts: int = 2
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    ranks_per_host: int = 8
+    program: str = "bundled"
+    version: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    time_limit_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One demand with its check. Severity, requirement, reason and sources stand in ``limits.toml``."""
+
+    code: str
+    slug: str
+    title: str
+    kernels: frozenset[Kernel]
+    check: Check
+    good: Example
+    bad: Example
+    programs: frozenset[str] = ANY_PROGRAM
+
+    @property
+    def limit(self) -> Limit:
+        """The rule's data."""
+        return limits()[self.slug]
+
+    @property
+    def severity(self) -> Severity:
+        """How much a finding weighs where every release that may be installed has the limit."""
+        return self.limit.severity
+
+    def applies(self, kernel: Kernel, program: str, release: Release) -> bool:
+        """Tells whether the rule concerns runs of a program with a kernel family of a release."""
+        return kernel in self.kernels and program in self.programs and release.version in self.limit.sources

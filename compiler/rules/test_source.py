@@ -1,0 +1,101 @@
+"""Which test an entry runs: one that exists, or one that it defines itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.diagnostics.codes import finding
+from compiler.diagnostics.model import Diagnostic, Place
+from compiler.diagnostics.wording import listing, nearest, plural, value_text
+from compiler.rules.model import RawScenario
+from compiler.schema.store import templates
+
+_DEFINITION = ("test_template_name", "name", "description", "cmd_args")
+
+
+def exactly_one(scenario: RawScenario) -> Iterator[Diagnostic]:
+    """An entry without test_name has all keys of a definition."""
+    for entry in scenario.entries:
+        if "test_name" in entry.data:
+            continue
+        missing = [key for key in _DEFINITION if key not in entry.data]
+        if not missing:
+            continue
+        if len(missing) == len(_DEFINITION):
+            known = list(scenario.catalog.tests)
+            example = f" = {value_text(known[0])}" if len(known) == 1 else ""
+            text = f"{entry.label} does not say which test it runs"
+            yield finding(
+                "test-source",
+                text,
+                entry.place(),
+                fix=f"add test_name{example}, or define a test: {listing(_DEFINITION, 'and')}",
+            )
+        else:
+            text = (
+                f"{entry.label} has neither test_name nor a complete test: it lacks {listing(missing, 'and')}"
+            )
+            yield finding(
+                "test-source", text, entry.place(), fix=f"add {listing(missing, 'and')}, or test_name"
+            )
+
+
+def exists(scenario: RawScenario) -> Iterator[Diagnostic]:
+    """test_name is the name of a test of the tests folder; the template of a definition is known."""
+    catalog = scenario.catalog
+    for entry in scenario.entries:
+        name = entry.test_name
+        if name is None:
+            if (
+                "test_name" not in entry.data
+                and entry.template is not None
+                and entry.template not in templates()
+            ):
+                yield unknown_template_at(entry.place("test_template_name"), entry.template)
+        elif name not in catalog.tests:
+            if catalog.may_define(name):
+                continue  # its file could not be read, which is reported there
+            known = list(catalog.tests)
+            meant = nearest(name, known)
+            fix = (
+                f"write test_name = {value_text(meant)}"
+                if meant
+                else f"the tests are {listing(known, 'and')}"
+            )
+            yield finding(
+                "unknown-test-name",
+                f"there is no test {value_text(name)} among {plural(len(known), 'test')}",
+                entry.place("test_name"),
+                fix=fix
+                if known
+                else "give the folder of the tests with --tests-dir, or put it beside the scenario as tests/",
+            )
+        else:
+            test = catalog.tests[name][0]
+            if test.template is not None and not test.known:
+                yield unknown_template_at(
+                    entry.place("test_name"), test.template, f"{value_text(name)} ({test.path}) has "
+                )
+
+
+def template_kept(scenario: RawScenario) -> Iterator[Diagnostic]:
+    """An override does not change what kind of test it is."""
+    for entry in scenario.entries:
+        files = scenario.catalog.tests.get(entry.test_name or "", ())
+        if entry.template is None or not files or files[0].template in (None, entry.template):
+            continue
+        test = f"the test {value_text(entry.test_name)} is a {files[0].template}"
+        text = f"test_template_name = {value_text(entry.template)}, but {test}"
+        yield finding("template-changed", text, entry.place("test_template_name"))
+
+
+def unknown_template_at(place: Place, template: str, whose: str = "") -> Diagnostic:
+    """Makes the finding for a workload that has no schema."""
+    known = templates()
+    meant = nearest(template, known) or (known[0] if len(known) == 1 else None)
+    return finding(
+        "unknown-template",
+        f"{whose}test_template_name = {value_text(template)}: known are {listing(map(value_text, known))}",
+        place,
+        fix=f"write test_template_name = {value_text(meant)}" if meant else "",
+    )

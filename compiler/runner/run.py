@@ -1,0 +1,94 @@
+"""Runs a bundle as a user would with ``ansible-playbook site.yml``, and shows its progress meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+from compiler.runner.ansible import Playbook, end
+from compiler.runner.events import EventFile
+from compiler.runner.progress import Progress
+
+POLL_S = 0.2
+LOG = "ansible.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a playbook ended: its exit code, and whether it was interrupted."""
+
+    code: int
+    interrupted: bool
+
+
+def play(playbook: Playbook, session: Path, total_runs: int, *, verbose: bool) -> Outcome:
+    """Plays one playbook of a bundle for the session in ``session``, showing progress on standard error.
+
+    Ctrl-C (and SIGTERM) end it; what it had started on the hosts goes on, see :func:`halt`.
+    """
+    events = EventFile(session / "events.jsonl")
+    for _ in events.new():  # what an earlier playbook of this session said
+        pass
+    progress = Progress(sys.stderr, total_runs)
+    with _terminations_interrupt():
+        process = playbook.start(None if verbose else session / LOG)
+        try:
+            _follow(process, events, progress, draw=not verbose)
+        except KeyboardInterrupt:
+            progress.clear()
+            end(process)
+            return Outcome(process.returncode, interrupted=True)
+    return Outcome(process.returncode, interrupted=False)
+
+
+def _follow(process: subprocess.Popen[bytes], events: EventFile, progress: Progress, *, draw: bool) -> None:
+    running = True
+    while running:
+        running = process.poll() is None
+        if draw:
+            for event in events.new():
+                progress.event(event)
+            progress.tick()
+        if running:
+            time.sleep(POLL_S)
+    progress.clear()
+
+
+@contextmanager
+def _terminations_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does. A lost terminal (SIGHUP) does not: the run goes on without us."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def halt(playbook: Playbook, session: Path) -> int:
+    """Stops what a session has running on its hosts, then fetches what is there. Returns the worse code."""
+    log = session / LOG
+    codes = []
+    for name, text in (("stop.yml", "stopping what runs"), ("collect.yml", "fetching what is there")):
+        print(f"{text} ({name}) ...", file=sys.stderr, flush=True)
+        process = replace(playbook, name=name).start(log if session.is_dir() else None)
+        codes.append(process.wait())
+    return max(codes)
+
+
+def log_tail(session: Path, lines: int = 15) -> str:
+    """Returns the end of Ansible's log, for a playbook that failed before any run was judged."""
+    path = session / LOG
+    if not path.is_file():
+        return ""
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

@@ -1,0 +1,59 @@
+"""A session: one execution of a scenario, and its directory on the controller (design: result tree)."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+
+class NotASessionError(Exception):
+    """The directory holds no session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What ``run.json`` says of a session."""
+
+    directory: Path
+    run_id: str
+    scenario: str
+    status: str
+    bundle: Path
+
+    @property
+    def events(self) -> Path:
+        """The file that playbooks append their progress to."""
+        return self.directory / "events.jsonl"
+
+
+def create_directory(results: Path, scenario: str) -> Path:
+    """Makes ``<results>/<scenario>_<YYYY-MM-DD_HH-MM-SS>``; two starts in one second get two names."""
+    results.mkdir(parents=True, exist_ok=True)
+    while True:
+        directory = results / f"{scenario}_{datetime.now().astimezone():%Y-%m-%d_%H-%M-%S}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            time.sleep(0.2)
+            continue
+        return directory.resolve()
+
+
+def open_session(path: Path) -> Session:
+    """Reads the session in ``path``, or the newest one below it.
+
+    Raises NotASessionError, naming what is missing.
+    """
+    if not (path / "run.json").is_file():
+        below = sorted(path.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+        if not below:
+            raise NotASessionError(f"{path} is no result directory: it has no run.json, and no folder in it has one")
+        path = below[-1].parent
+    try:
+        facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        return Session(path.resolve(), facts["run_id"], facts["scenario"], facts["status"], Path(facts["bundle_dir"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotASessionError(f"{path / 'run.json'} cannot be read as a session: {error}") from error

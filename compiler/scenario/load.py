@@ -1,0 +1,40 @@
+"""The way in: a scenario file and the folder of its tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compiler.diagnostics.model import Diagnostic
+from compiler.document.read import read_document
+from compiler.scenario.catalog import EMPTY, Catalog, Read, load_catalog
+from compiler.scenario.model import Scenario
+from compiler.scenario.resolve import resolve_scenario
+
+
+def default_tests_dir(scenario: Path) -> Path | None:
+    """Returns ``tests/`` beside the scenario if there is one."""
+    beside = scenario.parent / "tests"
+    return beside if beside.is_dir() else None
+
+
+def load_scenario(scenario: Path, tests_dir: Path | None) -> tuple[Scenario | None, list[Diagnostic]]:
+    """Reads, checks and resolves a scenario; every finding of every file in one go.
+
+    ``tests_dir`` None means ``tests/`` beside the scenario, if there is one. The scenario is None where any
+    of the files has an error.
+    """
+    folder = tests_dir or default_tests_dir(scenario)
+    catalog = load_catalog(folder) if folder else EMPTY
+    return resolve_with(scenario, catalog)
+
+
+def resolve_with(
+    scenario: Path, catalog: Catalog, read: Read = read_document
+) -> tuple[Scenario | None, list[Diagnostic]]:
+    """As :func:`load_scenario`, with tests that were read before; their findings are among those returned."""
+    document = read(scenario)
+    if isinstance(document, Diagnostic):
+        return None, [document, *catalog.diagnostics]
+    resolved, found = resolve_scenario(document, catalog)
+    found += catalog.diagnostics
+    return (None if catalog.faulty else resolved), found

@@ -1,0 +1,48 @@
+#!/usr/bin/python
+"""Removes what sessions left on this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: deepep_cleanup
+short_description: Remove what sessions left on this host
+description: Called by the action plugin of the same name. Ends processes by their marks, never by name.
+options:
+  run_id: {description: Id of the session; empty for all sessions that no longer run., type: str, default: ""}
+  host: {description: Inventory name of this host., type: str, required: true}
+  work_dir: {description: Work directory; empty for the default., type: str, default: ""}
+  keep: {description: Runs whose files must stay., type: list, elements: str, default: []}
+author: deepep-compiler authors
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.cleanup import clean
+from ansible.module_utils.deepep_host.state import resolve_work_dir
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "run_id": {"type": "str", "default": ""},
+            "host": {"type": "str", "required": True},
+            "work_dir": {"type": "str", "default": ""},
+            "keep": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        done = clean(
+            resolve_work_dir(given["work_dir"]),
+            given["host"],
+            given["run_id"],
+            given["keep"],
+            module.check_mode,
+        )
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(done["removed"] or done["ended"]), **done)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Appends what Ansible does to the session's events.jsonl, for a live display and for later."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+_COMMON = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(_COMMON, "module_utils"))
+
+from ansible.plugins.callback import CallbackBase  # noqa: E402
+from deepep_host import events  # noqa: E402 - only found by the line above
+
+DOCUMENTATION = """
+name: deepep_events
+type: notification
+short_description: Appends tasks, and hosts that failed, to the session's events.jsonl
+description:
+  - Begins once a task has opened or found a session, ends with the task that closes it.
+"""
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """Knows the session from the result of the task that opened it."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "deepep_events"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder: str | None = None
+        self._play = ""
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Remembers the play, which every task's event names."""
+        self._play = play.get_name()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Notes that a task begins."""
+        if self._folder and not task.implicit:
+            events.append(self._folder, "task", play=self._play, task=task.get_name())
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Finds the session, or its end, in the result of a task."""
+        data = _data(result)
+        session = (data.get("ansible_facts") or {}).get("deepep_session")
+        if session:
+            self._folder = str(session["results_dir"])
+        if "passed" in data:
+            self._folder = None
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Notes a host's failure."""
+        data = _data(result)
+        if "passed" in data:
+            self._folder = None
+        self._trouble("failed", result, data)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Notes that a host could not be reached."""
+        self._trouble("unreachable", result, _data(result))
+
+    def _trouble(self, status: str, result: Any, data: Any) -> None:
+        if self._folder:
+            text = str(data.get("msg", ""))[:2000]
+            host = getattr(result, "host", None) or result._host
+            events.append(
+                self._folder, "task", play=self._play, host=host.get_name(), status=status, message=text
+            )
+
+
+def _data(result: Any) -> Any:
+    # ansible-core 2.19 renamed it and warns about the old name.
+    return result.result if hasattr(result, "result") else result._result

@@ -1,0 +1,120 @@
+"""What the action plugins share: one call to a host that never raises for a host's failure, and the session.
+
+Ansible takes a host that fails, or cannot be reached, out of the rest of the play. A benchmark needs its other
+hosts stopped, collected and judged all the same: so these plugins return what happened as data.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple
+
+_COMMON = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.join(_COMMON, "module_utils") not in sys.path:
+    sys.path.insert(0, os.path.join(_COMMON, "module_utils"))
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError  # noqa: E402
+from ansible.plugins.action import ActionBase  # noqa: E402
+from deepep_host.session import Session, SessionError  # noqa: E402
+
+
+class Answer(NamedTuple):
+    """What became of one module on a host: ``problem`` is None where it did its work."""
+
+    values: dict[str, Any]
+    problem: str | None
+    unreachable: bool
+
+
+class DeepEPAction(ActionBase):  # type: ignore[misc]
+    """Base of all action plugins here. Subclasses implement ``act`` and list their arguments."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+    TRANSFERS_FILES = False
+    ARGUMENTS: frozenset[str] = frozenset()
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Runs the action; errors of ours become one clear line, never a traceback."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        unknown = set(self._task.args) - self.ARGUMENTS
+        if unknown:
+            raise AnsibleActionFail(f"unknown argument: {', '.join(sorted(unknown))}")
+        self._vars: dict[str, Any] = task_vars or {}
+        self._facts: dict[str, Any] = {}
+        try:
+            result.update(self.act())
+        except (SessionError, OSError, ValueError, KeyError) as error:
+            text = f"missing {error}" if isinstance(error, KeyError) else str(error)
+            return {**result, "failed": True, "msg": text}
+        if self._facts:
+            result["ansible_facts"] = {**self._facts, **result.get("ansible_facts", {})}
+        return result
+
+    def act(self) -> dict[str, Any]:
+        """Does the work and returns the task's result."""
+        raise NotImplementedError
+
+    @property
+    def host(self) -> str:
+        """The inventory name of the host that this task runs for."""
+        return str(self._vars["inventory_hostname"])
+
+    @property
+    def check_mode(self) -> bool:
+        """Whether nothing may be changed."""
+        return bool(self._task.check_mode)
+
+    def argument(self, name: str, default: Any = None) -> Any:
+        """Returns an argument of the task, ``default`` where it is absent or empty."""
+        value = self._task.args.get(name)
+        return default if value is None or value == "" else value
+
+    def session(self) -> Session:
+        """Returns the open session. Raises SessionError where no play has opened one."""
+        given = self.argument("session")
+        if not isinstance(given, dict) or not given.get("results_dir"):
+            raise SessionError(
+                "no open session: the play that opens it did not run. Run the whole playbook of the bundle from "
+                "its directory, without --limit, --tags or --start-at-task"
+            )
+        return Session(*(str(given[field]) for field in Session._fields))
+
+    def call(self, module: str, **arguments: Any) -> Answer:
+        """Runs a module on this task's host."""
+        try:
+            values = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)
+        except AnsibleConnectionFailure as error:
+            self._reset()
+            return Answer({}, f"host {self.host} is unreachable: {_one_line(error)}", True)
+        except AnsibleError as error:
+            return Answer({}, f"module {module} did not run on {self.host}: {_one_line(error)}", False)
+        self._facts.update(values.pop("ansible_facts", None) or {})
+        values.pop("invocation", None)
+        if values.get("unreachable"):
+            return Answer(values, f"host {self.host} is unreachable: {values.get('msg')}", True)
+        if values.get("failed"):
+            return Answer(values, _why(values), False)
+        return Answer(values, None, False)
+
+    def _reset(self) -> None:
+        # The next attempt must not wait on a connection that is dead already.
+        try:
+            self._connection.reset()
+        except (AnsibleError, NotImplementedError, AttributeError, OSError):
+            self._connection.close()
+
+
+def _why(values: dict[str, Any]) -> str:
+    """Returns the message of a module that failed, else the last line of what it left behind."""
+    texts = [str(values.get("msg") or "")]
+    if not texts[0] or texts[0].startswith("MODULE FAILURE"):
+        for name in ("exception", "module_stderr", "module_stdout"):
+            texts += str(values.get(name) or "").strip().splitlines()[-1:]
+    return " ".join(text for text in texts if text) or "the module failed without a message"
+
+
+def _one_line(error: Exception) -> str:
+    lines: list[str] = [line.strip() for line in str(getattr(error, "message", error)).splitlines()]
+    return " ".join(line for line in lines if line) or type(error).__name__

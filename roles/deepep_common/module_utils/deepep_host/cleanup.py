@@ -1,0 +1,78 @@
+"""Removes what sessions left on a host: processes by their marks, files below the work directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Sequence
+
+from . import processes
+from .control import end_marked, observe, runs_below, stop_runs
+from .files import SAFE_NAME
+from .lock import lock_path, remove_if_free
+from .state import host_dir, run_dir
+
+
+def clean(work_dir: str, host: str, run_id: str, keep: Sequence[str], dry: bool) -> dict[str, Any]:
+    """Cleans up after session ``run_id``, or after every session that no longer runs where it is empty.
+
+    Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions]}``. With
+    ``dry`` nothing is changed. Runs in ``keep`` keep their files.
+    """
+    done: dict[str, Any] = {"removed": [], "kept": [], "ended": [], "in_use": []}
+    for session in [run_id] if run_id else _sessions(work_dir, host):
+        base = host_dir(work_dir, session, host)
+        if not run_id and _runs(base):
+            done["in_use"].append(session)
+            continue
+        marks = {"DEEPEP_RUN_ID": session, "DEEPEP_HOST": host}
+        done["ended"] += [processes.describe(pid) for pid in processes.with_environment(marks)]
+        if not dry:
+            stop_runs(base, "", "the session is cleaned up")
+            end_marked(session, host)
+        started = runs_below(base)
+        kept = sorted(set(keep) & set(started))
+        done["kept"] += kept
+        if os.path.isdir(base):
+            done["removed"].append(base)
+        if not dry:
+            _remove(work_dir, session, base, [run for run in started if run not in kept] if kept else None)
+    if not dry:
+        _remove_empty(work_dir, host)
+    return done
+
+
+def _sessions(work_dir: str, host: str) -> list[str]:
+    names = sorted(os.listdir(work_dir)) if os.path.isdir(work_dir) else []
+    return [
+        name for name in names if SAFE_NAME.match(name) and os.path.isdir(os.path.join(work_dir, name, host))
+    ]
+
+
+def _runs(base: str) -> bool:
+    states = [observe(run_dir(base, run)) for run in runs_below(base)]
+    return any(state is not None and state["status"] != "ended" for state in states)
+
+
+def _remove(work_dir: str, session: str, base: str, runs: Any) -> None:
+    if runs is None:
+        shutil.rmtree(base, ignore_errors=True)
+    else:
+        for run in runs:
+            shutil.rmtree(run_dir(base, run), ignore_errors=True)
+        shutil.rmtree(os.path.join(base, "program"), ignore_errors=True)
+    _rmdir(os.path.join(work_dir, session))
+
+
+def _remove_empty(work_dir: str, host: str) -> None:
+    if remove_if_free(lock_path(work_dir, host)):
+        _rmdir(os.path.join(work_dir, "locks"))
+    _rmdir(work_dir)
+
+
+def _rmdir(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        # Not empty, or never there: other sessions or hosts share it.
+        return

@@ -1,0 +1,248 @@
+"""What the modules do with a run on their host: start it, look at it, wait for a change, stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Mapping
+
+from . import processes
+from .files import read_json, write_json, write_text
+from .launch import LaunchError, expand_argv, expand_environment, render_config, render_env_vars
+from .lock import lock_path
+from .stage import write_metadata
+from .state import (
+    State,
+    ended,
+    guardian_of,
+    new_state,
+    read_state,
+    run_dir,
+    supervisor_of,
+    write_state,
+)
+from .supervisor import request_stop
+
+GRACE_S = 5.0
+"""Between SIGTERM and SIGKILL."""
+
+START_S = 15.0
+"""How long a supervisor may take to come up."""
+
+
+class Refused(Exception):
+    """A request that this host cannot meet; the text says why."""
+
+
+def load_slice(base: str) -> dict[str, Any]:
+    """Returns this host's part of the plan. Raises Refused before anything was staged."""
+    plan = read_json(os.path.join(base, "plan.json"))
+    if plan is None:
+        raise Refused("nothing is staged for this session on this host")
+    return plan
+
+
+def start(base: str, work_dir: str, run: str, master_addr: str, master_port: int, python: str) -> State:
+    """Starts the supervisor of ``run`` and returns its first state; a run that was started before stays as it is.
+
+    Raises Refused for a run that this host has no part in, and LaunchError for one it cannot start.
+    """
+    plan = load_slice(base)
+    spec = plan["runs"].get(run)
+    if spec is None:
+        raise Refused(f"run {run} has no part on this host")
+    folder = run_dir(base, run)
+    before = observe(folder)
+    if before is not None:
+        return before
+    prepare(plan, spec, base, folder, work_dir, master_addr, master_port, python)
+    # An absent state must mean "never started": this one is replaced by the supervisor's own.
+    write_state(folder, new_state(plan["run_id"], run, plan["host"]))
+    with open(os.path.join(folder, "logs", "supervisor.txt"), "ab") as output:
+        guardian = subprocess.Popen(  # noqa: S603 - our own file
+            [sys.executable, "-I", os.path.join(base, "program", "supervise.py"), folder],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        state = read_state(folder)
+        if state is not None and state["status"] != "starting":
+            return state
+        if guardian.poll() is not None:
+            break
+        time.sleep(0.02)
+    state = read_state(folder) or new_state(plan["run_id"], run, plan["host"])
+    if state["status"] == "starting":
+        state = ended(state, "start_failed", "the supervisor did not come up; see logs/supervisor.txt")
+        write_state(folder, state)
+    return state
+
+
+def prepare(
+    plan: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    base: str,
+    folder: str,
+    work_dir: str,
+    master_addr: str,
+    master_port: int,
+    python: str,
+) -> None:
+    """Writes what the run needs into its directory: launch.json, config.yaml, env_vars.sh, logs/."""
+    os.makedirs(os.path.join(folder, "logs"), exist_ok=True)
+    run_env, unset = expand_environment(spec["env"], os.environ)
+    variables = {
+        "python": python,
+        "program_dir": os.path.join(base, "program"),
+        "run_dir": folder,
+        "node_rank": str(spec["node_rank"]),
+        "master_addr": master_addr,
+        "master_port": str(master_port),
+    }
+    marks = {
+        "DEEPEP_RUN_ID": plan["run_id"],
+        "DEEPEP_HOST": plan["host"],
+        "DEEPEP_RUN": spec["id"],
+        "DEEPEP_STAMP": plan["stamp"],
+    }
+    argv = expand_argv(spec["argv"], variables)
+    if not argv:
+        raise LaunchError("the plan holds an empty command line")
+    write_text(os.path.join(folder, "config.yaml"), render_config(spec["config"]))
+    write_metadata(base, folder, spec["nodes"], spec["ranks_per_host"])
+    write_text(os.path.join(folder, "env_vars.sh"), render_env_vars({**run_env, **marks}))
+    write_json(
+        os.path.join(folder, "launch.json"),
+        {
+            "run_id": plan["run_id"],
+            "run": spec["id"],
+            "host": plan["host"],
+            "node_rank": spec["node_rank"],
+            "argv": argv,
+            "cwd": folder,
+            "env": {**run_env, **marks},
+            "unset_variables": unset,
+            "master_addr": master_addr,
+            "master_port": master_port,
+            "time_limit_s": spec["time_limit_s"],
+            "grace_s": GRACE_S,
+            "lock": lock_path(work_dir, plan["host"]),
+        },
+        mode=0o600,
+    )
+
+
+def observe(folder: str) -> State | None:
+    """Returns the state of a run, None where it was never started.
+
+    A state that says "running" is believed only while its supervisor, or that one's guardian, is alive.
+    Otherwise what is left of the run is ended and the state becomes ``lost``.
+    """
+    state = read_state(folder)
+    if state is None or state["status"] == "ended":
+        return state
+    keepers = [keeper for keeper in (supervisor_of(state), guardian_of(state)) if keeper]
+    if not keepers or any(processes.is_alive(keeper) for keeper in keepers):
+        return state
+    # The keepers may have ended between the two looks.
+    state = read_state(folder) or state
+    if state["status"] == "ended":
+        return state
+    if keepers[0].boot_id != processes.boot_id():
+        cause = "this host was restarted during the run"
+    else:
+        cause = "the supervisor on this host was killed; what it left was ended"
+        left = end_marked(state["run_id"], state["host"], state["run"])
+        state["leftovers"] = [processes.describe(pid) for pid in left]
+    state = ended(state, "lost", cause)
+    write_state(folder, state)
+    return state
+
+
+def fingerprint(state: State | None) -> str:
+    """Returns a text that differs once something happened that others want to know: not every iteration."""
+    if state is None:
+        return "none"
+    operation = (state.get("progress") or {}).get("operation")
+    return f"{state['status']}/{state['phase']}/{operation}/{state['outcome']}"
+
+
+def wait_for_change(folder: str, seen: str, seconds: float) -> State | None:
+    """Returns the state as soon as its fingerprint differs from ``seen``, at the latest after ``seconds``."""
+    end = time.monotonic() + seconds
+    while True:
+        state = observe(folder)
+        if state is None or fingerprint(state) != seen or time.monotonic() >= end:
+            return state
+        time.sleep(min(0.2, max(0.0, end - time.monotonic())))
+
+
+def stop(folder: str, cause: str, wait_s: float = GRACE_S + 25.0) -> State | None:
+    """Ends a run and returns its last state; one that never started or has ended stays as it is."""
+    state = observe(folder)
+    if state is None or state["status"] == "ended":
+        return state
+    end = time.monotonic() + wait_s
+    asked = False
+    while time.monotonic() < end:
+        asked = asked or ask_to_stop(folder, cause)
+        state = observe(folder)
+        if state is None or state["status"] == "ended":
+            return state
+        time.sleep(0.05)
+    left = end_marked(state["run_id"], state["host"], state["run"])
+    state["leftovers"] = [processes.describe(pid) for pid in left]
+    state = ended(state, "stopped", f"{cause}; the supervisor did not answer")
+    write_state(folder, state)
+    return state
+
+
+def ask_to_stop(folder: str, cause: str) -> bool:
+    """Asks the supervisor of a run to end it; returns whether there was one to ask."""
+    state = read_state(folder)
+    keeper = supervisor_of(state) if state else None
+    if keeper is None or not processes.is_alive(keeper):
+        return False
+    request_stop(folder, cause)
+    os.kill(keeper.pid, signal.SIGTERM)
+    return True
+
+
+def stop_runs(base: str, run: str, cause: str) -> tuple[list[str], dict[str, State]]:
+    """Stops ``run``, or all runs below a host directory; returns the ids of those that ran, and all states.
+
+    All are asked before the first is waited for.
+    """
+    keys = [run] if run else runs_below(base)
+    states = {key: observe(run_dir(base, key)) for key in keys}
+    running = [key for key, state in states.items() if state is not None and state["status"] != "ended"]
+    for key in running:
+        ask_to_stop(run_dir(base, key), cause)
+    states.update({key: stop(run_dir(base, key), cause) for key in running})
+    return running, {key: state for key, state in states.items() if state is not None}
+
+
+def end_marked(run_id: str, host: str, run: str | None = None) -> list[int]:
+    """Ends every process that carries the marks of this session on this host; returns what did not go."""
+    marks = {"DEEPEP_RUN_ID": run_id, "DEEPEP_HOST": host}
+    if run is not None:
+        marks["DEEPEP_RUN"] = run
+    return processes.end_all(lambda: processes.with_environment(marks), GRACE_S)
+
+
+def runs_below(base: str) -> list[str]:
+    """Returns the ids of the runs that were started below a host directory, sorted."""
+    root = os.path.join(base, "runs")
+    found = []
+    for folder, names, files in os.walk(root):
+        if "launch.json" in files:
+            found.append(os.path.relpath(folder, root))
+            names.clear()
+    return sorted(found)

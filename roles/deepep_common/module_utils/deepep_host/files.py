@@ -1,0 +1,79 @@
+"""Files that other processes read while they are written: always replaced as a whole, never half there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from datetime import datetime, timezone
+from typing import Any
+
+SAFE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
+
+
+def now_iso() -> str:
+    """Returns the wall clock as ISO 8601 in UTC with milliseconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Replaces ``path`` by ``data`` atomically. Creates the directories above it."""
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def write_text(path: str, text: str, mode: int = 0o644) -> None:
+    """Replaces ``path`` by ``text`` as UTF-8 atomically; lone surrogates become ``?``."""
+    write_bytes(path, text.encode("utf-8", "replace"), mode)
+
+
+def write_json(path: str, value: Any, mode: int = 0o644) -> None:
+    """Replaces ``path`` by ``value`` as indented JSON atomically."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=False) + "\n").encode("ascii"), mode)
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """Returns the JSON object in ``path``, or None where there is none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            value = json.load(stream)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def safe_relative(name: str) -> str:
+    """Returns ``name``, a relative path of plain components, unchanged.
+
+    Raises ValueError for anything that could leave the directory it is joined to.
+    """
+    parts = name.split("/")
+    if not name or "\0" in name or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{name!r} is not a plain relative path")
+    return name
+
+
+def run_path(base: str, run: str) -> str:
+    """Returns the directory of run ``run`` (``Tests.1/0``) below ``base``; ValueError for an id that escapes."""
+    for part in safe_relative(run).split("/"):
+        if not SAFE_NAME.match(part):
+            raise ValueError(f"{run!r} is not the id of a run")
+    return os.path.join(base, *run.split("/"))
+
+
+def host_name(name: str) -> str:
+    """Returns the host name unchanged; ValueError where it cannot be the name of a file."""
+    if not SAFE_NAME.match(name):
+        raise ValueError(f"{name!r} cannot name a host: letters, digits, '.', '_' and '-' only")
+    return name

@@ -1,0 +1,103 @@
+"""How a run ended on its hosts: the failures that everything else may be a consequence of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .codes import COMPLETED, Reason, reason
+from .evidence import Evidence, HostEnd, Unreadable, state_name
+
+
+def not_run(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[str, str]) -> Reason:
+    """Returns why a run of which there is no trace was not started."""
+    skipped = evidence.read_json("skipped.json")
+    if isinstance(skipped, dict) and skipped.get("reason"):
+        code = "dependency-not-passed" if skipped.get("because") else "not-started"
+        return reason(code, f"not started: {skipped['reason']}", "skipped.json", at=_at(skipped.get("at")))
+    for dependency in evidence.run.get("after", []):
+        verdict = verdicts.get(dependency["run"])
+        if dependency["type"] != "end_post_comp" and verdict is not None and verdict not in COMPLETED:
+            text = "not started: it needs {}, which is {}".format(dependency["run"], verdict)
+            return reason("dependency-not-passed", text)
+    if session.get("status") == "interrupted":
+        return reason("session-interrupted", "not started: the session was interrupted before the run's turn")
+    return reason(
+        "not-started",
+        "not started: no host has a trace of the run",
+        remedy="look at what Ansible printed: a host may have been unreachable, or preflight refused it",
+    )
+
+
+def check_ends(evidence: Evidence) -> list[Reason]:
+    """Returns what went wrong on each host, the first failure in time first."""
+    accompanies = any(d["type"] == "end_post_comp" for d in evidence.run.get("after", []))
+    reasons = []
+    for host in evidence.hosts:
+        found = _check_end(evidence, host, accompanies)
+        if found is not None:
+            reasons.append(found)
+    return sorted(reasons, key=lambda r: (r["code"] == "stopped", r["at"] is None, r["at"] or ""))
+
+
+def check_leftovers(evidence: Evidence) -> list[Reason]:
+    """Returns the hosts on which something was left running."""
+    reasons = []
+    for end in evidence.ends.values():
+        if isinstance(end, HostEnd) and end.leftovers:
+            names = ", ".join(map(str, end.leftovers[:5]))
+            reasons.append(
+                reason(
+                    "leftovers",
+                    f"{end.host} left {len(end.leftovers)} process(es) running: {names}",
+                    state_name(end.host),
+                    host=end.host,
+                    remedy="end them before the next run: they hold GPUs, ports and memory",
+                )
+            )
+    return reasons
+
+
+def _check_end(evidence: Evidence, host: str, accompanies: bool) -> Reason | None:
+    end = evidence.ends[host]
+    name = state_name(host)
+    if end is None:
+        text = f"{host} left no state.json: it was not reachable when the run was collected, or never started"
+        return reason("state-missing", text, name, host=host, remedy="fetch it with the bundle's collect.yml")
+    if isinstance(end, Unreadable):
+        return reason("state-unreadable", end.why, name, host=host)
+    code, text = _outcome(evidence, end, accompanies)
+    if code is None:
+        return None
+    if end.cause:
+        text = f"{text}: {end.cause}"
+    return reason(code, text, name, host=host, at=end.first_failure_at or end.ended_at)
+
+
+def _outcome(evidence: Evidence, end: HostEnd, accompanies: bool) -> tuple[str | None, str]:
+    where = f" in phase {end.phase}" if end.phase else ""
+    if end.status != "ended":
+        return "still-running", f"{end.host} was still {end.status}{where} when it was collected"
+    if end.outcome == "exited":
+        if end.exit_code == 0:
+            return None, ""
+        if end.exit_code is None:
+            return "exit-code", f"{end.host} ended without an exit code"
+        signal = f" (signal {-end.exit_code})" if end.exit_code < 0 else ""
+        return "exit-code", f"{end.host} ended with exit code {end.exit_code}{signal}{where}"
+    if end.outcome == "timeout":
+        limit = evidence.run.get("time_limit_s")
+        return "time-limit", f"{end.host} reached the time limit of {limit} s{where}"
+    if end.outcome == "stopped":
+        if accompanies and end.first_failure_at is None:
+            return "stopped-as-planned", f"{end.host} was stopped{where}, as end_post_comp asks"
+        return "stopped", f"{end.host} was stopped{where}"
+    if end.outcome == "start_failed":
+        return "start-failed", f"{end.host} could not start the program"
+    if end.outcome == "lost":
+        return "host-lost", f"the processes on {end.host} disappeared{where}"
+    return "host-lost", f"{end.host} ended in a way that is not known: {end.outcome}"
+
+
+def _at(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

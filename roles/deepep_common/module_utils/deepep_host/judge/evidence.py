@@ -1,0 +1,130 @@
+"""What a run directory holds, read once. Nothing here judges, and nothing here raises for what it finds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .logs import LogScan, scan_log
+
+LOG_KINDS = ("stderr", "stdout", "supervisor")
+"""Logs of each host, most telling first."""
+
+
+class Unreadable(NamedTuple):
+    """Stands for a file that is there but holds nothing usable."""
+
+    why: str
+
+
+class HostEnd(NamedTuple):
+    """How the run ended on one host: its ``state.json``."""
+
+    host: str
+    status: str
+    outcome: str | None
+    exit_code: int | None
+    cause: str
+    phase: str
+    started_at: str | None
+    ended_at: str | None
+    first_failure_at: str | None
+    leftovers: list[Any]
+
+
+class Evidence:
+    """The files of one run. ``files`` maps every relative path (with ``/``) to its size in bytes."""
+
+    def __init__(self, run: Mapping[str, Any], run_dir: Path) -> None:
+        self.run = run
+        self.run_dir = run_dir
+        self.files = list_files(run_dir)
+        self.hosts: list[str] = [str(host["name"]) for host in run["hosts"]]
+        self.world_size = int(run["expect"]["world_size"])
+        self.ends: dict[str, Any] = {host: self._end(host) for host in self.hosts}
+        self.logs: dict[tuple[str, str], LogScan] = {}
+        for host in self.hosts:
+            for kind in LOG_KINDS:
+                name = log_name(host, kind)
+                if name in self.files:
+                    try:
+                        self.logs[host, kind] = scan_log(run_dir / name)
+                    except OSError:
+                        del self.files[name]
+
+    @property
+    def started(self) -> bool:
+        """Whether anything shows that the run was started on a host."""
+        return any(end is not None for end in self.ends.values()) or bool(self.logs)
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the program is this project's, which proves what it measured."""
+        return bool(self.run["program"] == "bundled")
+
+    def read_json(self, name: str) -> Any:
+        """Returns the JSON value of a file, None where there is no file, or an :class:`Unreadable`."""
+        if name not in self.files:
+            return None
+        try:
+            with (self.run_dir / name).open(encoding="utf-8") as file:
+                value = json.load(file)
+        except (OSError, ValueError, RecursionError) as error:
+            return Unreadable(f"{name} is no readable JSON: {error}")
+        return Unreadable(f"{name} holds null") if value is None else value
+
+    def _end(self, host: str) -> Any:
+        value = self.read_json(state_name(host))
+        if value is None or isinstance(value, Unreadable):
+            return value
+        if not isinstance(value, dict):
+            return Unreadable(f"{state_name(host)} holds no object")
+        exit_code = value.get("exit_code")
+        leftovers = value.get("leftovers") or []
+        return HostEnd(
+            host=host,
+            status=str(value.get("status")),
+            outcome=_text(value.get("outcome")),
+            exit_code=exit_code if isinstance(exit_code, int) and not isinstance(exit_code, bool) else None,
+            cause=_text(value.get("cause")) or "",
+            phase=_text(value.get("phase")) or "",
+            started_at=_text(value.get("started_at")),
+            ended_at=_text(value.get("ended_at")),
+            first_failure_at=_text(value.get("first_failure_at")),
+            leftovers=leftovers if isinstance(leftovers, list) else [leftovers],
+        )
+
+
+def state_name(host: str) -> str:
+    """Returns where a host's state lies, relative to the run directory."""
+    return f"logs/{host}.state.json"
+
+
+def log_name(host: str, kind: str) -> str:
+    """Returns where a host's log lies, relative to the run directory."""
+    return f"logs/{host}.{kind}.txt"
+
+
+def list_files(top: Path) -> dict[str, int]:
+    """Returns every regular file below ``top`` with its size. Links are not followed: they lead anywhere."""
+    found: dict[str, int] = {}
+    pending = [("", str(top))]
+    while pending:
+        prefix, folder = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((prefix + entry.name + "/", entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        found[prefix + entry.name] = entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,127 @@
+"""Finds error signatures in logs: each log is read once, in pieces, however long it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .signatures import BLAME, CONSEQUENCE, LAUNCHER_ERRORS, SIGNATURES, STOP, Signature
+
+_PIECE = 1 << 20
+_LONGEST_LINE = 4 << 20
+_TRACEBACK_LINES = 200
+_RANK_PREFIX = re.compile(rb"^\[(?:rank|default)\s*\d+\]:?\s?")
+
+
+class Finding(NamedTuple):
+    """The first line of a log that shows a signature; ``lines`` lines of the log do."""
+
+    signature: Signature
+    line: int
+    text: str
+    lines: int
+    after_stop: bool
+
+
+class LogScan(NamedTuple):
+    """What one log shows. ``blamed`` counts (rank, host) that other ranks name as the cause."""
+
+    findings: list[Finding]
+    blamed: dict[tuple[int, str], int]
+
+
+def scan_log(path: Path) -> LogScan:
+    """Returns the findings of one log in the order of its lines. Raises OSError."""
+    first: dict[str, Finding] = {}
+    counts: dict[str, int] = {}
+    blamed: dict[tuple[int, str], int] = {}
+    excused: dict[bytes, int] = {}
+    stop_line: int | None = None
+    for base, piece in _pieces(path):
+        if stop_line is None and (b"signal" in piece):
+            stop = STOP.search(piece)
+            if stop:
+                stop_line = base + piece.count(b"\n", 0, stop.start())
+        if b" on host " in piece:
+            for match in BLAME.finditer(piece):
+                culprit = (int(match.group(1)), match.group(2).decode("utf-8", "replace"))
+                blamed[culprit] = blamed.get(culprit, 0) + 1
+            for match in CONSEQUENCE.finditer(piece):
+                speaker = _speaker(piece, piece.rfind(b"\n", 0, match.start()) + 1)
+                excused.setdefault(speaker, base + piece.count(b"\n", 0, match.start()))
+        taken: set[int] = set()
+        for signature in SIGNATURES:
+            for start in _hits(piece, signature):
+                begin = piece.rfind(b"\n", 0, start) + 1
+                if begin in taken:
+                    continue
+                taken.add(begin)
+                text = _exception(piece, begin) if signature.id == "traceback" else _line(piece, begin)
+                if signature.id == "traceback" and any(name in text for name in LAUNCHER_ERRORS):
+                    continue
+                counts[signature.id] = counts.get(signature.id, 0) + 1
+                line = base + piece.count(b"\n", 0, begin)
+                if signature.id in first or line >= excused.get(_speaker(piece, begin), line + 1):
+                    continue
+                late = stop_line is not None and line >= stop_line
+                first[signature.id] = Finding(signature, line, text, 1, late)
+    findings = [f._replace(lines=counts[name]) for name, f in first.items()]
+    return LogScan(sorted(findings, key=lambda f: f.line), blamed)
+
+
+def _pieces(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields whole lines in pieces, each with the number of its first line."""
+    base = 1
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            read = file.read(_PIECE)
+            piece = rest + read
+            if read and len(piece) < _LONGEST_LINE:
+                cut = piece.rfind(b"\n") + 1
+                piece, rest = piece[:cut], piece[cut:]
+            else:
+                rest = b""
+            if piece:
+                yield base, piece
+                base += piece.count(b"\n")
+            if not read:
+                return
+
+
+def _hits(piece: bytes, signature: Signature) -> Iterator[int]:
+    for anchor in signature.anchors:
+        start = piece.find(anchor)
+        while start >= 0:
+            end = piece.find(b"\n", start)
+            end = len(piece) if end < 0 else end
+            if signature.pattern is None:
+                yield start
+            else:
+                begin = piece.rfind(b"\n", 0, start) + 1
+                if signature.pattern.search(piece[begin:end]):
+                    yield start
+            start = piece.find(anchor, end)
+
+
+def _speaker(piece: bytes, begin: int) -> bytes:
+    """Returns the prefix ``[rank N]`` of a line, or nothing. What a consequence says further is one too."""
+    match = _RANK_PREFIX.match(piece[begin : begin + 32])
+    return match.group().strip() if match else b""
+
+
+def _line(piece: bytes, begin: int) -> str:
+    end = piece.find(b"\n", begin)
+    return piece[begin : end if end >= 0 else len(piece)].decode("utf-8", "replace")
+
+
+def _exception(piece: bytes, begin: int) -> str:
+    """Returns the line that names the exception: the first one below the traceback that is not indented."""
+    lines = piece[begin : begin + 65536].split(b"\n")[1:_TRACEBACK_LINES]
+    for line in lines:
+        bare = _RANK_PREFIX.sub(b"", line)
+        if bare.strip() and not bare.startswith((b" ", b"\t")):
+            return bare.decode("utf-8", "replace")
+    return _line(piece, begin)

@@ -1,0 +1,240 @@
+"""The verdict of one run, from its plan and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..files import write_json
+from .codes import Reason, reason, verdict_of
+from .completeness import check_files, check_markers, check_ranks, check_result_files, check_traces
+from .ending import check_ends, check_leftovers, not_run
+from .evidence import LOG_KINDS, Evidence, HostEnd, log_name
+from .records import Results, check_records, headline
+
+SCHEMA = 1
+VERDICT_FILE = "verdict.json"
+
+RUN_KEYS: dict[str, type] = {
+    "id": str,
+    "entry": str,
+    "iteration": int,
+    "sweep": dict,
+    "test_name": str,
+    "program": str,
+    "backend": str,
+    "mode": str,
+    "config": dict,
+    "hosts": list,
+    "ranks_per_host": int,
+    "world_size": int,
+    "expect": dict,
+}
+"""Keys of a run in plan.json that the judge needs."""
+
+EXPECT_KEYS: dict[str, type] = {"operations": list, "world_size": int, "files": list}
+
+_INDEPENDENT = ("leftovers", "wrong-data", "program-unverified", "stopped-as-planned")
+"""Reasons that are never the consequence of a failed end."""
+
+
+def judge_run(
+    run: Mapping[str, Any], run_dir: Path | str, session: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Judges one run and writes ``verdict.json`` into its directory.
+
+    ``run`` is an element of plan.json's ``runs``; ``session`` is run.json, where there is one. Verdicts of
+    runs that this one needs are read from their directories beside it. Returns what was written
+    (``$defs/run`` of summary.schema.json). Raises OSError where the directory cannot be written.
+    """
+    directory = Path(run_dir)
+    root = directory
+    for _ in str(run["id"]).split("/"):
+        root = root.parent
+    verdicts = {}
+    for dependency in run.get("after", []):
+        found = _verdict_beside(root / str(dependency["run"]) / VERDICT_FILE)
+        if found:
+            verdicts[str(dependency["run"])] = found
+    return judge_with(run, directory, session or {}, verdicts)
+
+
+def run_problem(run: Mapping[str, Any]) -> str | None:
+    """Returns what keeps a run of a plan from being judged at all, or None."""
+    for key, kind in RUN_KEYS.items():
+        if not isinstance(run.get(key), kind):
+            return f"{key} is missing or of the wrong type"
+    for key, kind in EXPECT_KEYS.items():
+        if not isinstance(run["expect"].get(key), kind):
+            return f"expect.{key} is missing or of the wrong type"
+    if not run["hosts"] or not all(
+        isinstance(h, dict) and {"name", "node_rank"} <= set(h) for h in run["hosts"]
+    ):
+        return "hosts is no list of hosts"
+    return None
+
+
+def judge_with(
+    run: Mapping[str, Any], run_dir: Path, session: Mapping[str, Any], verdicts: Mapping[str, str]
+) -> dict[str, Any]:
+    """Judges one run, given the verdicts of the runs before it, and writes ``verdict.json``."""
+    try:
+        result = _judge(run, run_dir, session, verdicts)
+    except Exception as error:  # whatever a tree holds, it must not keep the other runs from their verdicts
+        text = f"the run could not be judged: {type(error).__name__}: {error}"
+        result = _result(run, [reason("judge-error", text)], {}, None, [])
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(str(run_dir / VERDICT_FILE), result)
+    return result
+
+
+def _judge(
+    run: Mapping[str, Any], run_dir: Path, session: Mapping[str, Any], verdicts: Mapping[str, str]
+) -> dict[str, Any]:
+    evidence = Evidence(run, run_dir)
+    if not evidence.started:
+        return _result(run, [not_run(evidence, session, verdicts)], evidence.ends, None, [])
+    stamp = session.get("stamp")
+    results = Results(evidence, stamp if isinstance(stamp, str) else None)
+    ends = check_ends(evidence)
+    planned_stop = [r for r in ends if r["code"] == "stopped-as-planned"]
+    if planned_stop and len(planned_stop) == len(ends):
+        # Stopped on purpose: what the end of the program would have written cannot be there.
+        early = [r for r in _log_reasons(evidence, ends) if not r["consequence"]]
+        reasons = early + planned_stop + check_leftovers(evidence) + check_files(evidence)
+    else:
+        reasons = _order(ends, _log_reasons(evidence, ends), _check_rest(evidence, results))
+    return _result(run, reasons, evidence.ends, results.directory, headline(results.records))
+
+
+def _check_rest(evidence: Evidence, results: Results) -> list[Reason]:
+    reasons = check_records(evidence, results) + check_leftovers(evidence)
+    if evidence.bundled:
+        reasons += check_markers(evidence) + check_ranks(evidence) + check_traces(evidence)
+    else:
+        reasons.append(
+            reason(
+                "program-unverified",
+                "the image's own program ran: no reference check, no end markers, no records per rank",
+            )
+        )
+    if results.directory is not None:
+        reasons += check_result_files(evidence, results.directory)
+    return reasons + check_files(evidence)
+
+
+def _log_reasons(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
+    """Returns the errors in the logs of all hosts, the likeliest cause first.
+
+    Where ranks name the one that failed first, its host's lines come first; else those of the host whose
+    failure is the first in time.
+    """
+    blamed: dict[tuple[int, str], int] = {}
+    for scan in evidence.logs.values():
+        for culprit, votes in scan.blamed.items():
+            blamed[culprit] = blamed.get(culprit, 0) + votes
+    suspect: str | None = None
+    if blamed:
+        suspect = max(sorted(blamed), key=lambda culprit: blamed[culprit])[1]
+    else:
+        failed = [
+            r["host"] for r in ends if r["code"] not in ("stopped", "stopped-as-planned", "state-missing")
+        ]
+        suspect = failed[0] if failed else None
+    found = []
+    for host_number, host in enumerate(evidence.hosts):
+        for kind in LOG_KINDS:
+            scan_or_none = evidence.logs.get((host, kind))
+            if scan_or_none is None:
+                continue
+            for finding in scan_or_none.findings:
+                signature = finding.signature
+                times = f" ({finding.lines} times)" if finding.lines > 1 else ""
+                likely = not finding.after_stop and not signature.victim
+                entry = reason(
+                    "error-in-log",
+                    f"{host}: {signature.meaning}{times}: {finding.text}",
+                    log_name(host, kind),
+                    finding.line,
+                    host=host,
+                    consequence=finding.after_stop,
+                    remedy=signature.remedy,
+                )
+                found.append(((not likely, host != suspect, host_number), entry))
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+
+def _order(ends: list[Reason], logs: list[Reason], rest: list[Reason]) -> list[Reason]:
+    """Puts the cause first and marks what follows from it."""
+    wrong = [r for r in rest if r["code"] == "wrong-data"]
+    rest = [r for r in rest if r["code"] != "wrong-data"]
+    if ends and ends[0]["code"] == "time-limit":
+        primary = [*ends[:1], *wrong, *logs, *ends[1:]]
+    else:
+        primary = [*wrong, *logs, *ends]
+    for number, entry in enumerate(primary):
+        if number and entry["code"] not in _INDEPENDENT:
+            entry["consequence"] = True
+    if primary:
+        primary[0]["consequence"] = False
+        for entry in rest:
+            if entry["code"] not in _INDEPENDENT:
+                entry["consequence"] = True
+    return primary + rest
+
+
+def _result(
+    run: Mapping[str, Any],
+    reasons: list[Reason],
+    ends: Mapping[str, Any],
+    result_dir: str | None,
+    operations: list[dict[str, Any]],
+) -> dict[str, Any]:
+    known = [end for end in ends.values() if isinstance(end, HostEnd)]
+    started = min((end.started_at for end in known if end.started_at), default=None)
+    ended = max((end.ended_at for end in known if end.ended_at), default=None)
+    return {
+        "schema": SCHEMA,
+        "run": run["id"],
+        "verdict": verdict_of(reasons),
+        "reasons": reasons,
+        "entry": run["entry"],
+        "iteration": run["iteration"],
+        "step": run.get("step"),
+        "sweep": dict(run["sweep"]),
+        "test_name": run["test_name"],
+        "description": run.get("description") or "",
+        "program": run["program"],
+        "backend": run["backend"],
+        "mode": run["mode"],
+        "hosts": [host["name"] for host in run["hosts"]],
+        "world_size": run["world_size"],
+        "expected_operations": list(run["expect"]["operations"]),
+        "stand_in": run["backend"] == "gloo" or any(op.get("stand_in") is True for op in operations),
+        "requested": dict(run.get("config_requested") or {}),
+        "started_at": started,
+        "ended_at": ended,
+        "duration_s": _seconds(started, ended),
+        "result_dir": result_dir,
+        "operations": operations,
+    }
+
+
+def _verdict_beside(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            value = json.load(file).get("verdict")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    try:
+        first, last = (datetime.fromisoformat((text or "").replace("Z", "+00:00")) for text in (start, end))
+        return round((last - first).total_seconds(), 3)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,101 @@
+"""The summary as a table for the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .codes import COMPLETED, VERDICTS, printable
+from .units import bandwidth, duration
+
+_GAP = "  "
+
+
+def render_table(summary: Mapping[str, Any], width: int | None = None) -> str:
+    """Returns the summary as plain text, at most ``width`` columns wide (default: the terminal's).
+
+    One line per run and operation with verdict, backend and figures; below a run that is not PASS stands
+    its cause. Says so where figures are a stand-in's.
+    """
+    columns = max(width or shutil.get_terminal_size((100, 24)).columns, 40)
+    lines: list[str] = []
+    for line, hang in _body(summary):
+        lines += (
+            textwrap.wrap(line, columns, subsequent_indent=" " * hang, break_on_hyphens=False)
+            if hang
+            else [line]
+        )
+    notes = [
+        note for text in _notes(summary) for note in textwrap.wrap(text, columns, subsequent_indent="  ")
+    ]
+    return "\n".join([*(line.rstrip() for line in lines), "", *notes]) + "\n"
+
+
+def _body(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Returns lines with the indent of their continuation; 0 for lines of the table itself."""
+    header = ["run", "verdict", "backend", "operation", "global bandwidth", "time (median)"]
+    groups = [(run, _rows(run)) for run in summary["runs"]]
+    rows = [header, *(row for _, rows in groups for row in rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    out = [(_line(header, widths), 0), (_line(["-" * width for width in widths], widths), 0)]
+    for run, rows_of_run in groups:
+        out += [(_line(row, widths), 0) for row in rows_of_run]
+        if run["reasons"]:
+            cause = run["reasons"][0]
+            place = f" [{run['run']}/{cause['file']}{':' + str(cause['line']) if cause['line'] else ''}]"
+            out.append((f"    {cause['text']}{place if cause['file'] else ''}", 6))
+            if cause["remedy"]:
+                out.append((f"    what helps: {cause['remedy']}", 6))
+            more = len(run["reasons"]) - 1
+            if more:
+                out.append((f"    and {more} more, see the report", 6))
+    return out
+
+
+def _rows(run: Mapping[str, Any]) -> list[list[str]]:
+    label = str(run["run"])
+    if run["sweep"]:
+        label += " " + ", ".join(
+            f"{key.split('.')[-1]}={printable(str(v), 24)}" for key, v in run["sweep"].items()
+        )
+    rows: list[list[str]] = []
+    # A figure of a run that failed says nothing: nobody shall copy it from here.
+    for operation in (run["operations"] if run["verdict"] in COMPLETED else []) or [{}]:
+        first = not rows
+        rows.append(
+            [
+                label if first else "",
+                str(run["verdict"]) if first else "",
+                str(operation.get("backend") or run["backend"]) + (" *" if run["stand_in"] else ""),
+                str(operation.get("operation") or "-"),
+                bandwidth(operation.get("global_bw")),
+                duration(operation.get("deepep_time")),
+            ]
+        )
+    return rows
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    right = (4, 5)
+    padded = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(cells)]
+    return _GAP.join(padded)
+
+
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    runs = summary["runs"]
+    counts = ", ".join(
+        f"{summary['counts'][verdict]} {verdict}" for verdict in VERDICTS if summary["counts"][verdict]
+    )
+    notes = [f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {counts or 'nothing ran, which is no pass'}"]
+    if summary["stand_in"]:
+        notes.append("* gloo is a CPU stand-in for DeepEP: these are not DeepEP's figures.")
+    for machine in summary["one_machine"]:
+        notes.append(
+            f"Hosts {', '.join(machine['hosts'])} are one physical machine: nothing crossed a network."
+        )
+    capped = sorted({f"{key} {value}" for run in runs for key, value in run["requested"].items()})
+    if capped:
+        notes.append(f"The inventory caps iterations; the tests ask for {', '.join(capped)}.")
+    return notes

@@ -1,0 +1,90 @@
+"""The host lock: runs of one session may share a host, two sessions never do."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+
+from .files import host_name, now_iso
+
+
+class HostInUse(Exception):
+    """Another session holds this host."""
+
+
+def lock_path(work_dir: str, host: str) -> str:
+    """Returns the lock file of an inventory host."""
+    return os.path.join(work_dir, "locks", host_name(host) + ".lock")
+
+
+def _open(path: str) -> int:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _holder(handle: int) -> dict[str, str]:
+    try:
+        value = json.loads(os.pread(handle, 4096, 0).decode("utf-8", "replace"))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def acquire(path: str, run_id: str) -> int:
+    """Returns a file descriptor that holds the lock for session ``run_id`` until it is closed.
+
+    The first run of a session writes the session's id under an exclusive lock, then shares it: further runs
+    of that session join. Raises HostInUse when another session is there.
+    """
+    while True:
+        handle = _open(path)
+        if _try(handle, fcntl.LOCK_EX):
+            if _is_current(handle, path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps({"run_id": run_id, "since": now_iso()}).encode(), 0)
+                fcntl.flock(handle, fcntl.LOCK_SH)
+                return handle
+        elif _try(handle, fcntl.LOCK_SH):
+            holder = _holder(handle)
+            if holder.get("run_id") == run_id:
+                return handle
+            os.close(handle)
+            raise HostInUse(
+                f"this host is in use by session {holder.get('run_id', 'unknown')} since "
+                f"{holder.get('since', 'unknown')}: wait for its end, or stop it"
+            )
+        os.close(handle)
+
+
+def remove_if_free(path: str) -> bool:
+    """Removes a lock file that nobody holds; returns whether it is gone."""
+    if not os.path.exists(path):
+        return True
+    handle = _open(path)
+    try:
+        if not _try(handle, fcntl.LOCK_EX):
+            return False
+        if _is_current(handle, path):
+            os.unlink(path)
+        return True
+    finally:
+        os.close(handle)
+
+
+def _is_current(handle: int, path: str) -> bool:
+    # Whoever removed the file while we waited for it holds a lock that nobody else can see.
+    try:
+        now: os.stat_result | None = os.stat(path)
+    except FileNotFoundError:
+        now = None
+    mine = os.fstat(handle)
+    return now is not None and (now.st_ino, now.st_dev) == (mine.st_ino, mine.st_dev)

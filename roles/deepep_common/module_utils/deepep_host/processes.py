@@ -1,0 +1,185 @@
+"""Processes of this host as /proc shows them: who they are, whose children, and how all of them end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from typing import Callable, Mapping, NamedTuple
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Identity(NamedTuple):
+    """One process of one boot: a pid alone may belong to another process later."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+def become_subreaper() -> None:
+    """Makes this process the parent of every orphan among its descendants, whatever session it is in."""
+    if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """Has the kernel send this process ``number`` when its parent dies. Safe between fork and exec."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def boot_id() -> str:
+    """Returns the kernel's id of this boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+        return stream.read().strip()
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Returns the fields of /proc/<pid>/stat from the state (field 3) on."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def start_ticks(pid: int) -> int | None:
+    """Returns when the process started, in clock ticks since boot; None where there is no such process."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def identify(pid: int) -> Identity:
+    """Returns the identity of a running process. Raises ProcessLookupError."""
+    ticks = start_ticks(pid)
+    if ticks is None:
+        raise ProcessLookupError(pid)
+    return Identity(pid, ticks, boot_id())
+
+
+def is_alive(identity: Identity) -> bool:
+    """Returns whether exactly this process still runs (a zombie does not)."""
+    fields = _stat(identity.pid)
+    return (
+        fields is not None
+        and fields[0] not in ("Z", "X")
+        and int(fields[19]) == identity.start_ticks
+        and boot_id() == identity.boot_id
+    )
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def descendants(root: int) -> list[int]:
+    """Returns the pids of all living descendants of ``root``, without zombies, parents first."""
+    children: dict[int, list[int]] = {}
+    dead: set[int] = set()
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields:
+            children.setdefault(int(fields[1]), []).append(pid)
+            if fields[0] in ("Z", "X"):
+                dead.add(pid)
+    found: list[int] = []
+    todo = list(children.get(root, ()))
+    while todo:
+        pid = todo.pop(0)
+        found.append(pid)
+        todo.extend(children.get(pid, ()))
+    return [pid for pid in found if pid not in dead]
+
+
+def with_environment(wanted: Mapping[str, str]) -> list[int]:
+    """Returns the pids whose environment at exec had all of ``wanted``, this process excepted."""
+    needles = [f"{name}={value}".encode() for name, value in wanted.items()]
+    found = []
+    for pid in _pids():
+        if pid == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as stream:
+                entries = set(stream.read().split(b"\0"))
+        except OSError:
+            continue
+        fields = _stat(pid)
+        if entries.issuperset(needles) and fields and fields[0] not in ("Z", "X"):
+            found.append(pid)
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Returns the command line of a process, at most 200 characters; empty for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return stream.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()[:200]
+    except OSError:
+        return ""
+
+
+def describe(pid: int) -> str:
+    """Returns pid, state letter and command line of a process as one line for a record."""
+    fields = _stat(pid)
+    return f"pid {pid} ({fields[0] if fields else 'gone'}): {command_line(pid)}"
+
+
+def reap() -> dict[int, int]:
+    """Waits for every child that has ended, without blocking; returns pid -> wait status."""
+    ended: dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = status
+
+
+def _send(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def end_all(
+    find: Callable[[], list[int]],
+    grace_s: float,
+    on_reaped: Callable[[dict[int, int]], None] | None = None,
+    kill_s: float = 10.0,
+) -> list[int]:
+    """Ends every process that ``find`` names: SIGTERM, ``grace_s`` seconds, then SIGKILL until none is left.
+
+    ``find`` is asked again and again, so processes born meanwhile are ended too. Returns the pids that are
+    still there ``kill_s`` seconds after the first SIGKILL (a process stuck in the kernel).
+    """
+
+    def remaining() -> list[int]:
+        ended = reap()
+        if ended and on_reaped:
+            on_reaped(ended)
+        return find()
+
+    _send(remaining(), signal.SIGTERM)
+    # A stopped process acts on SIGTERM only once it continues.
+    _send(find(), signal.SIGCONT)
+    end = time.monotonic() + grace_s
+    while time.monotonic() < end:
+        if not remaining():
+            return []
+        time.sleep(0.05)
+    end = time.monotonic() + kill_s
+    left = remaining()
+    while left and time.monotonic() < end:
+        _send(left, signal.SIGKILL)
+        time.sleep(0.05)
+        left = remaining()
+    return left

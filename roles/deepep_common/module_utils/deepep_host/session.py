@@ -1,0 +1,223 @@
+"""A session: one execution of a bundle, as the controller knows it. Its directory is the result tree.
+
+Besides the files for users it holds ``.state/``: what the controller saw of each host and run. Ansible runs
+every host's task in a process of its own, so they tell each other through these files.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from datetime import datetime
+from typing import Any, Mapping, NamedTuple
+
+from . import events
+from .files import host_name, now_iso, read_json, run_path, write_json
+
+SCHEMA = 1
+COMPLETED = ("PASS", "UNVERIFIED")
+"""Verdicts after which a run that waits for this one may start."""
+
+
+class SessionError(Exception):
+    """The session cannot be opened or found; the text says why and what to do."""
+
+
+class Session(NamedTuple):
+    """One execution of a bundle; the same four values as the Ansible fact ``deepep_session``."""
+
+    run_id: str
+    results_dir: str
+    stamp: str
+    bundle_dir: str
+
+    # ---- the plan ----
+
+    def plan(self) -> dict[str, Any]:
+        """Returns plan.json as the session keeps it. Raises SessionError."""
+        plan = read_json(os.path.join(self.results_dir, "plan.json"))
+        if plan is None:
+            raise SessionError(f"{self.results_dir}/plan.json is missing or damaged")
+        return plan
+
+    def run(self, key: str) -> dict[str, Any]:
+        """Returns one run of the plan. Raises SessionError for an id that it does not have."""
+        for run in self.plan()["runs"]:
+            if run["id"] == key:
+                return dict(run)
+        raise SessionError(f"the plan has no run {key!r}")
+
+    def run_dir(self, key: str) -> str:
+        """Returns the directory of a run in the result tree."""
+        return run_path(self.results_dir, key)
+
+    # ---- what the controller saw ----
+
+    def note_path(self, key: str, name: str) -> str:
+        """Returns the file in which the controller keeps ``name`` (plain letters) about a run."""
+        return os.path.join(run_path(os.path.join(self.results_dir, ".state", "runs"), key), name + ".json")
+
+    def note(self, key: str, name: str) -> dict[str, Any] | None:
+        """Returns what was kept as ``name`` about a run."""
+        return read_json(self.note_path(key, name))
+
+    def take_note(self, key: str, name: str, value: Mapping[str, Any]) -> None:
+        """Keeps ``value`` as ``name`` about a run."""
+        write_json(self.note_path(key, name), dict(value))
+
+    def host_state(self, key: str, host: str) -> dict[str, Any] | None:
+        """Returns the last state of a host in a run that the controller saw."""
+        return self.note(key, "host-" + host_name(host))
+
+    def keep_host_state(self, key: str, host: str, state: Mapping[str, Any]) -> None:
+        """Keeps the state of a host in a run, for the other hosts' tasks and for job.toml."""
+        self.take_note(key, "host-" + host_name(host), state)
+
+    def preflight(self, host: str) -> dict[str, Any] | None:
+        """Returns a host's preflight, None before there was one."""
+        return read_json(os.path.join(self.results_dir, "preflight", host_name(host) + ".json"))
+
+    def verdict(self, key: str) -> str | None:
+        """Returns the verdict of a run that was judged."""
+        found = read_json(os.path.join(self.run_dir(key), "verdict.json"))
+        return str(found["verdict"]) if found and "verdict" in found else None
+
+    def skipped(self, key: str) -> dict[str, Any] | None:
+        """Returns why a run was not started at all, None if it was."""
+        return read_json(os.path.join(self.run_dir(key), "skipped.json"))
+
+    def skip(self, key: str, reason: str, because: str | None = None) -> None:
+        """Records that a run is not started; the first reason stays."""
+        path = os.path.join(self.run_dir(key), "skipped.json")
+        if not os.path.exists(path):
+            write_json(path, {"reason": reason, "because": because, "at": now_iso()})
+            events.append(self.results_dir, "skip", run=key, reason=reason, because=because)
+
+    def stop_request(self) -> dict[str, Any] | None:
+        """Returns the request to stop the whole session, if there was one."""
+        return read_json(os.path.join(self.results_dir, ".state", "stop.json"))
+
+    def request_stop(self, cause: str) -> None:
+        """Has no further run of this session start."""
+        path = os.path.join(self.results_dir, ".state", "stop.json")
+        if not os.path.exists(path):
+            write_json(path, {"cause": cause, "at": now_iso()})
+
+    def describe(self) -> dict[str, Any]:
+        """Returns run.json, {} where it is missing."""
+        return read_json(os.path.join(self.results_dir, "run.json")) or {}
+
+    def update(self, **changes: Any) -> None:
+        """Changes entries of run.json."""
+        write_json(os.path.join(self.results_dir, "run.json"), {**self.describe(), **changes})
+
+
+def open_session(
+    bundle_dir: str, results_root: str, controller: str, ansible_version: str, folder: str = ""
+) -> Session:
+    """Makes the directory of a new session and returns it. Raises SessionError.
+
+    ``folder`` is that directory where the caller chooses it (an empty one may be there already); otherwise it
+    gets a name of its own below ``results_root``.
+    """
+    plan = read_json(os.path.join(bundle_dir, "plan.json"))
+    if plan is None:
+        raise SessionError(f"{bundle_dir}/plan.json is missing or damaged: compile the bundle again")
+    scenario = host_name(plan["scenario"]["name"])
+    now = datetime.now()
+    if folder:
+        _make_given(folder)
+    while not folder:
+        now = datetime.now()
+        candidate = os.path.join(os.path.abspath(results_root), f"{scenario}_{now:%Y-%m-%d_%H-%M-%S}")
+        try:
+            os.makedirs(candidate)
+            folder = candidate
+        except FileExistsError:
+            # Another session began in the same second.
+            time.sleep(0.2)
+        except OSError as error:
+            raise SessionError(
+                f"cannot create {candidate}: {error.strerror}; set deepep_results_dir to a writable directory"
+            ) from error
+    stamp = f"{now:%Y%m%d_%H%M%S}"
+    session = Session(f"{stamp}-{secrets.token_hex(3)}", folder, stamp, os.path.abspath(bundle_dir))
+    write_json(os.path.join(folder, "plan.json"), plan)
+    write_json(
+        os.path.join(folder, "run.json"),
+        {
+            "schema": SCHEMA,
+            "run_id": session.run_id,
+            "scenario": scenario,
+            "stamp": stamp,
+            "started_at": now_iso(),
+            "ended_at": None,
+            "bundle_dir": session.bundle_dir,
+            "controller": controller,
+            "ansible_version": ansible_version,
+            "status": "running",
+        },
+    )
+    events.append(folder, "session", status="opened", run_id=session.run_id, scenario=scenario)
+    return session
+
+
+def _make_given(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise SessionError(f"cannot create {folder}: {error.strerror}") from error
+    if os.path.exists(os.path.join(folder, "run.json")):
+        raise SessionError(f"{folder} holds a session already: leave deepep_results out to open a new one")
+
+
+def find_session(folder: str) -> Session:
+    """Returns the session whose directory is ``folder``. Raises SessionError."""
+    described = read_json(os.path.join(folder, "run.json"))
+    if described is None or not all(key in described for key in ("run_id", "stamp", "bundle_dir")):
+        raise SessionError(f"{folder} is no result directory: it has no readable run.json")
+    return Session(described["run_id"], os.path.abspath(folder), described["stamp"], described["bundle_dir"])
+
+
+def newest_session(results_root: str) -> Session:
+    """Returns the session below ``results_root`` that was started last. Raises SessionError."""
+    found: list[Any] = []
+    for name in os.listdir(results_root) if os.path.isdir(results_root) else ():
+        described = read_json(os.path.join(results_root, name, "run.json"))
+        if described:
+            found.append((str(described.get("started_at")), os.path.join(results_root, name)))
+    if not found:
+        raise SessionError(f"no session below {results_root}: name one with -e deepep_results=DIRECTORY")
+    return find_session(max(found)[1])
+
+
+def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """Returns ``{"reason", "because"}`` where this run must not start now, else None.
+
+    A stop of the session, a host that did not pass its preflight, or a run that this one depends on.
+    """
+    stop = session.stop_request()
+    if stop:
+        return {"reason": f"the session was stopped: {stop['cause']}", "because": None}
+    for host in run["hosts"]:
+        found = session.preflight(host["name"])
+        if found and found["result"] == "fail":
+            texts = "; ".join(entry["text"] for entry in found["checks"] if entry["result"] == "fail")
+            return {"reason": f"host {host['name']} did not pass its preflight: {texts}", "because": None}
+    for dependency in run.get("after", ()):
+        other = dependency["run"]
+        if dependency["type"] == "start_post_comp":
+            verdict = session.verdict(other)
+            if verdict not in COMPLETED:
+                ended = f"ended {verdict}" if verdict else "has no verdict"
+                return {"reason": f"it starts after {other} has completed, which {ended}", "because": other}
+        elif dependency["type"] == "start_post_init":
+            if session.skipped(other) is not None or not _started(session, other):
+                return {"reason": f"it starts once {other} runs, which was not started", "because": other}
+    return None
+
+
+def _started(session: Session, key: str) -> bool:
+    states = [session.host_state(key, host["name"]) for host in session.run(key)["hosts"]]
+    return all(state is not None and state.get("outcome") in (None, "exited") for state in states)

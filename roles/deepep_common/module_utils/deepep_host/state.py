@@ -1,0 +1,149 @@
+"""Where things are on a host, and the state file in which a supervisor says how its run stands.
+
+``<work_dir>/<run_id>/<host>/`` holds ``program/``, ``plan.json`` (this host's slice) and ``runs/<run>/``.
+The host is part of the path since hosts may share a disk (an NFS home, two hosts on one machine).
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+from typing import Any, Dict
+
+from .files import SAFE_NAME, host_name, now_iso, read_json, run_path, write_json
+from .processes import Identity
+
+SCHEMA = 1
+State = Dict[str, Any]
+
+
+class WorkDirError(Exception):
+    """The work directory cannot be used; the text says why and what to do."""
+
+
+def default_work_dir() -> str:
+    """Returns ``/var/tmp/deepep-<user>`` for the user that runs this."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"/var/tmp/deepep-{user}"
+
+
+def resolve_work_dir(configured: str | None) -> str:
+    """Returns the absolute work directory; an empty setting means the default."""
+    return os.path.abspath(os.path.expanduser(configured)) if configured else default_work_dir()
+
+
+def ensure_work_dir(path: str) -> None:
+    """Creates the work directory for this user alone.
+
+    Raises WorkDirError where it is a link, no directory, or another user's: what is below gets executed.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        found = os.lstat(path)
+    except OSError as error:
+        raise WorkDirError(
+            f"cannot create work directory {path}: {error.strerror}; set deepep_work_dir"
+        ) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise WorkDirError(
+            f"work directory {path} is a link or no directory; set deepep_work_dir to another path"
+        )
+    if found.st_uid != os.geteuid():
+        raise WorkDirError(f"work directory {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+
+
+def host_dir(work_dir: str, run_id: str, host: str) -> str:
+    """Returns the directory of one session on one host."""
+    if not SAFE_NAME.match(run_id):
+        raise ValueError(f"{run_id!r} is not the id of a session")
+    return os.path.join(work_dir, run_id, host_name(host))
+
+
+def run_dir(base: str, run: str) -> str:
+    """Returns the directory of one run below a host directory."""
+    return run_path(os.path.join(base, "runs"), run)
+
+
+def state_path(folder: str) -> str:
+    """Returns the state file of a run directory."""
+    return os.path.join(folder, "state.json")
+
+
+def read_state(folder: str) -> State | None:
+    """Returns the state of a run, or None where no supervisor was ever started."""
+    return read_json(state_path(folder))
+
+
+def write_state(folder: str, state: State) -> None:
+    """Replaces the state of a run."""
+    write_json(state_path(folder), state)
+
+
+def new_state(run_id: str, run: str, host: str) -> State:
+    """Returns the state of a run whose supervisor is just starting."""
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "run": run,
+        "host": host,
+        "status": "starting",
+        "phase": None,
+        "progress": None,
+        "pid": None,
+        "start_ticks": None,
+        "guardian": None,
+        "boot_id": None,
+        "program_pid": None,
+        "started_at": now_iso(),
+        "deadline_at": None,
+        "ended_at": None,
+        "elapsed_s": None,
+        "outcome": None,
+        "exit_code": None,
+        "cause": None,
+        "first_failure_at": None,
+        "leftovers": [],
+        "stacks": None,
+    }
+
+
+def ended(state: State, outcome: str, cause: str | None, exit_code: int | None = None) -> State:
+    """Returns a copy of ``state`` that has ended. The first failure is now unless one is known already."""
+    failed = outcome != "exited" or exit_code != 0
+    now = now_iso()
+    return {
+        **state,
+        "status": "ended",
+        "ended_at": now,
+        "outcome": outcome,
+        "exit_code": exit_code,
+        "cause": cause,
+        # What was stopped because of others, or on request, did not fail by itself.
+        "first_failure_at": state.get("first_failure_at")
+        or (now if failed and outcome != "stopped" else None),
+    }
+
+
+def supervisor_of(state: State) -> Identity | None:
+    """Returns the supervisor's identity, or None before it has one."""
+    return _identity(state, "pid", "start_ticks")
+
+
+def guardian_of(state: State) -> Identity | None:
+    """Returns the identity of the supervisor's parent, which outlives it."""
+    guardian = state.get("guardian")
+    if not isinstance(guardian, dict):
+        return None
+    return _identity({**guardian, "boot_id": state.get("boot_id")}, "pid", "start_ticks")
+
+
+def _identity(source: State, pid: str, ticks: str) -> Identity | None:
+    if source.get(pid) is None or source.get(ticks) is None or source.get("boot_id") is None:
+        return None
+    return Identity(int(source[pid]), int(source[ticks]), str(source["boot_id"]))

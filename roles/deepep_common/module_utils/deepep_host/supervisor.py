@@ -1,0 +1,292 @@
+"""The process that holds one run on one host: starts it, watches it, ends it, and says how it went.
+
+Two processes, detached from whoever started them. The *supervisor* starts the program, keeps the deadline,
+follows the progress and ends all descendants. Its parent, the *guardian*, does nothing but wait: should the
+supervisor itself be killed, it ends what was left and says so in the state file. Both are subreapers:
+torchrun puts every rank into a session of its own, so that process groups do not reach them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from typing import IO, Any
+
+from . import processes, stacks
+from .files import now_iso, read_json, write_json
+from .lock import HostInUse, acquire
+from .state import State, ended, new_state, read_state, write_state
+
+TICK_S = 0.25
+"""How often progress is looked at; the end of the program wakes the supervisor at once."""
+
+AFTERMATH_S = 2.0
+"""How long children may outlive the program before they count as left over."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs guardian and supervisor for the run directory ``arguments[0]``; returns the exit status."""
+    folder = arguments[0]
+    spec = read_json(os.path.join(folder, "launch.json"))
+    if spec is None:
+        print(f"{folder}/launch.json is missing or no JSON object", file=sys.stderr)
+        return 2
+    processes.become_subreaper()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            Supervisor(folder, spec).run()
+            status = 0
+        except BaseException as error:
+            log(f"supervisor failed: {type(error).__name__}: {error}")
+            raise
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return guard(folder, spec, child)
+
+
+def log(text: str) -> None:
+    """Writes one line with the time to logs/supervisor.txt, which is this process's stderr."""
+    print(f"{now_iso()} {text}", file=sys.stderr, flush=True)
+
+
+def guard(folder: str, spec: dict[str, Any], child: int) -> int:
+    """Waits for the supervisor; ends and records everything should it have died without an end."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, frame: _forward(child))
+    status = None
+    while status is None:
+        pid, code = os.waitpid(-1, 0)
+        status = code if pid == child else None
+    state = read_state(folder) or new_state(spec["run_id"], spec["run"], spec["host"])
+    if state["status"] == "ended":
+        return 0
+    how = (
+        f"by signal {os.WTERMSIG(status)}"
+        if os.WIFSIGNALED(status)
+        else f"with status {os.WEXITSTATUS(status)}"
+    )
+    log(f"the supervisor ended {how}; ending what it left")
+    left = processes.end_all(lambda: processes.descendants(os.getpid()), float(spec["grace_s"]))
+    left += [pid for pid in marked(spec) if pid not in left]
+    state["leftovers"] = [processes.describe(pid) for pid in left]
+    write_state(
+        folder, ended(state, "lost", f"the supervisor on this host ended {how}; its processes were ended")
+    )
+    return 1
+
+
+def _forward(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def marked(spec: dict[str, Any]) -> list[int]:
+    """Returns the processes that carry this run's marks in their environment."""
+    return processes.with_environment(
+        {"DEEPEP_RUN_ID": spec["run_id"], "DEEPEP_HOST": spec["host"], "DEEPEP_RUN": spec["run"]}
+    )
+
+
+class Supervisor:
+    """One run on one host, from its start to its recorded end."""
+
+    def __init__(self, folder: str, spec: dict[str, Any]) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._state: State = new_state(spec["run_id"], spec["run"], spec["host"])
+        self._stop = False
+        self._program: int | None = None
+        self._status: int | None = None
+        self._started = time.monotonic()
+        self._deadline = self._started + float(spec["time_limit_s"])
+        self._progress_mtime = 0
+
+    def run(self) -> None:
+        """Starts the program and returns once nothing of it is left and the end is on disk."""
+        processes.become_subreaper()
+        wake = self._listen()
+        self._introduce()
+        try:
+            lock = acquire(self._spec["lock"], self._spec["run_id"])
+        except (HostInUse, OSError) as error:
+            self._finish("start_failed", str(error), None)
+            return
+        # Kept open, and so locked, until this process ends.
+        os.set_inheritable(lock, False)
+        try:
+            self._start()
+        except (OSError, ValueError) as error:
+            self._finish("start_failed", f"cannot start {self._spec['argv'][0]}: {error}", None)
+            return
+        outcome = self._watch(wake)
+        self._end(outcome)
+
+    def _listen(self) -> int:
+        reader, writer = os.pipe()
+        for end in (reader, writer):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        return reader
+
+    def _on_stop(self, number: int, frame: object) -> None:
+        self._stop = True
+
+    def _introduce(self) -> None:
+        me, parent = processes.identify(os.getpid()), processes.identify(os.getppid())
+        deadline = datetime.now(timezone.utc) + timedelta(seconds=float(self._spec["time_limit_s"]))
+        self._state.update(
+            pid=me.pid,
+            start_ticks=me.start_ticks,
+            boot_id=me.boot_id,
+            guardian={"pid": parent.pid, "start_ticks": parent.start_ticks},
+            deadline_at=deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        )
+        write_state(self._folder, self._state)
+
+    def _start(self) -> None:
+        spec = self._spec
+        with self._log("stdout") as out, self._log("stderr") as err:
+            program = subprocess.Popen(  # noqa: S603 - the plan's argv, no shell
+                spec["argv"],
+                env={**os.environ, **spec["env"]},
+                cwd=spec["cwd"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=processes.die_with_parent,
+            )
+        # Waited for in _reap, with all others; Popen must not complain about that when it is collected.
+        self._program = program.pid
+        program.returncode = 0
+        log(f"started {spec['argv'][0]} as pid {program.pid}, time limit {spec['time_limit_s']} s")
+        self._state.update(status="running", phase="rendezvous", program_pid=program.pid)
+        write_state(self._folder, self._state)
+
+    def _log(self, kind: str) -> IO[bytes]:
+        return open(os.path.join(self._folder, "logs", kind + ".txt"), "ab")
+
+    def _watch(self, wake: int) -> str:
+        while True:
+            self._reap(processes.reap())
+            if self._status is not None:
+                return "exited"
+            if self._stop:
+                return "stopped"
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                return "timeout"
+            self._follow()
+            select.select([wake], [], [], min(TICK_S, left))
+            try:
+                while os.read(wake, 512):
+                    pass
+            except BlockingIOError:
+                pass
+
+    def _reap(self, ended_children: dict[int, int]) -> None:
+        if self._program in ended_children:
+            self._status = ended_children[self._program]
+
+    def _follow(self) -> None:
+        path = os.path.join(self._folder, "progress.json")
+        try:
+            changed = os.stat(path).st_mtime_ns
+        except OSError:
+            return
+        if changed == self._progress_mtime:
+            return
+        self._progress_mtime = changed
+        progress = read_json(path)
+        if progress:
+            phase = progress.get("phase")
+            self._state["phase"] = phase if isinstance(phase, str) else self._state["phase"]
+            self._state["progress"] = {key: progress.get(key) for key in ("operation", "done", "total")}
+            write_state(self._folder, self._state)
+
+    def _end(self, outcome: str) -> None:
+        cause = None
+        if outcome == "timeout":
+            log("the time limit has passed")
+            self._state["first_failure_at"] = now_iso()
+            cause = f"still running at the time limit of {self._spec['time_limit_s']} s"
+            phase = self._state["phase"]
+            cause += f", in phase {phase}" if phase else ""
+            self._state["stacks"] = stacks.dump(
+                processes.descendants(os.getpid()), os.path.join(self._folder, "logs"), self._spec["argv"][0]
+            )
+        elif outcome == "stopped":
+            request = read_json(os.path.join(self._folder, "stop.json")) or {}
+            cause = str(request.get("cause") or "stopped by a signal to the supervisor")
+            log(f"asked to stop: {cause}")
+        left = self._clear(outcome)
+        self._follow()
+        self._state["leftovers"] = left
+        code = _exit_code(self._status)
+        if outcome == "exited" and code != 0:
+            cause = _say(code)
+        self._finish(outcome, cause, code if outcome == "exited" else None)
+
+    def _clear(self, outcome: str) -> list[str]:
+        """Ends all descendants; returns those that should not have been there, or did not go."""
+
+        def alive() -> list[int]:
+            return processes.descendants(os.getpid())
+
+        strangers: dict[int, str] = {}
+        if outcome == "exited":
+            end = time.monotonic() + AFTERMATH_S
+            while alive() and time.monotonic() < end:
+                time.sleep(0.05)
+                processes.reap()
+            strangers = {pid: processes.describe(pid) for pid in alive()}
+            for stranger in strangers.values():
+                log(f"left running by the program: {stranger}")
+        left = processes.end_all(alive, float(self._spec["grace_s"]), self._reap)
+        left += [pid for pid in marked(self._spec) if pid not in left]
+        return [*strangers.values(), *(processes.describe(pid) for pid in left if pid not in strangers)]
+
+    def _finish(self, outcome: str, cause: str | None, code: int | None) -> None:
+        state = ended(self._state, outcome, cause, code)
+        state["elapsed_s"] = round(time.monotonic() - self._started, 3)
+        write_state(self._folder, state)
+        log(
+            f"ended: {outcome}"
+            + (f", exit code {code}" if code is not None else "")
+            + (f": {cause}" if cause else "")
+        )
+
+
+def _exit_code(status: int | None) -> int | None:
+    if status is None:
+        return None
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _say(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            return f"the program was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"the program was killed by signal {-code}"
+    return f"the program ended with exit code {code}"
+
+
+def request_stop(folder: str, cause: str) -> None:
+    """Leaves the reason of a stop where the supervisor will read it. The first reason stays."""
+    path = os.path.join(folder, "stop.json")
+    if not os.path.exists(path):
+        write_json(path, {"cause": cause, "at": now_iso()})

@@ -1,0 +1,147 @@
+"""Waits for the end of a run on one host, and stops it there once it has failed on another."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, Dict
+
+_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+
+from ansible import context  # noqa: E402
+from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
+from deepep_host import events  # noqa: E402
+from deepep_host.control import fingerprint  # noqa: E402
+from deepep_host.session import Session  # noqa: E402
+from deepep_host.state import ended, new_state  # noqa: E402
+
+OVERTIME_S = 90.0
+"""How long after the deadline a supervisor may still be busy with ending its run."""
+
+State = Dict[str, Any]
+
+
+class ActionModule(DeepEPAction):
+    """Returns ``pending: true`` after one look where there are more hosts than forks: the task is then repeated."""
+
+    ARGUMENTS = frozenset({"session", "run", "work_dir", "poll_s", "settle_s", "lost_after_s"})
+
+    def act(self) -> dict[str, Any]:
+        key = self.argument("run")
+        if self.check_mode:
+            return {"msg": f"check mode: nothing to wait for in {key}", "pending": False}
+        session = self.session()
+        if session.skipped(key):
+            return {"msg": f"{key} is not run", "pending": False}
+        run = session.run(key)
+        peers = [member["name"] for member in run["hosts"] if member["name"] != self.host]
+        blocking = int(context.CLIARGS.get("forks") or 1) >= len(run["hosts"])
+        state = session.host_state(key, self.host) or self._lost(session, key, "it was never started here")
+        since = session.note(key, "rendezvous") or {}
+        limit = _age(since.get("at")) + float(run["time_limit_s"]) + OVERTIME_S
+        while state["status"] != "ended":
+            state = self._look(session, key, state, limit)
+            if state["status"] == "ended":
+                break
+            culprit = self._failed_peer(session, key, peers)
+            if culprit is not None:
+                state = self._after(session, key, state, culprit)
+            elif not blocking:
+                return {"msg": f"{key} still runs on {self.host}", "pending": True}
+        return {"msg": _say(key, self.host, state), "pending": False, "outcome": state["outcome"],
+                "exit_code": state["exit_code"]}  # fmt: skip
+
+    def _look(self, session: Session, key: str, state: State, limit: float) -> State:
+        """Returns the state after a change, or after poll_s seconds; bears with a host that is away for a while."""
+        if time.time() > limit:
+            return self._give_up(session, key, state)
+        answer = self.call("deepep_state", **self._where(session, key), seen=fingerprint(state),
+                           wait_s=float(self.argument("poll_s", 5)))  # fmt: skip
+        now = time.time()
+        if answer.problem:
+            away = float(state.setdefault("away_since", now))
+            if answer.unreachable and now - away < float(self.argument("lost_after_s", 30)):
+                time.sleep(2.0)
+                return state
+            return self._lost(session, key, answer.problem, state)
+        fresh: State | None = answer.values["state"]
+        if fresh is None:
+            return self._lost(session, key, "the run's state is gone from this host", state)
+        self._keep(session, key, state, fresh)
+        return fresh
+
+    def _keep(self, session: Session, key: str, before: State, state: State) -> None:
+        session.keep_host_state(key, self.host, state)
+        if state["status"] == "ended":
+            events.append(
+                session.results_dir, "ended", run=key, host=self.host, outcome=state["outcome"],
+                exit_code=state["exit_code"], cause=state["cause"], elapsed_s=state["elapsed_s"],
+            )  # fmt: skip
+        elif (state["phase"], state["progress"]) != (before["phase"], before["progress"]):
+            events.append(
+                session.results_dir, "phase", run=key, host=self.host, phase=state["phase"],
+                progress=state["progress"],
+            )  # fmt: skip
+
+    def _failed_peer(self, session: Session, key: str, peers: list[str]) -> str | None:
+        for peer in peers:
+            state = session.host_state(key, peer)
+            if (
+                state
+                and state["status"] == "ended"
+                and not (state["outcome"] == "exited" and state["exit_code"] == 0)
+            ):
+                return f"{peer} failed first: {state['cause'] or state['outcome']}"
+        return None
+
+    def _after(self, session: Session, key: str, state: State, cause: str) -> State:
+        """Gives the program a moment to notice by itself and to write its last words, then stops it."""
+        answer = self.call("deepep_state", **self._where(session, key), seen=fingerprint(state),
+                           wait_s=float(self.argument("settle_s", 3)))  # fmt: skip
+        fresh = answer.values.get("state") if not answer.problem else None
+        if fresh is None or fresh["status"] != "ended":
+            answer = self.call("deepep_stop", **self._where(session, key), cause=cause)
+            found = (answer.values.get("runs") or {}).get(key) if not answer.problem else None
+            if found is None:
+                time.sleep(1.0)
+                return state
+            fresh = found
+        self._keep(session, key, state, fresh)
+        return dict(fresh)
+
+    def _give_up(self, session: Session, key: str, state: State) -> State:
+        answer = self.call("deepep_stop", **self._where(session, key), cause="its deadline passed long ago")
+        found = (answer.values.get("runs") or {}).get(key) if not answer.problem else None
+        if found is None:
+            return self._lost(session, key, "the host did not answer after the deadline", state)
+        self._keep(session, key, state, found)
+        return dict(found)
+
+    def _lost(self, session: Session, key: str, cause: str, state: State | None = None) -> State:
+        before = state or new_state(session.run_id, key, self.host)
+        gone = ended(before, "lost", cause)
+        self._keep(session, key, before, gone)
+        return gone
+
+    def _where(self, session: Session, key: str) -> dict[str, Any]:
+        return {
+            "run_id": session.run_id,
+            "host": self.host,
+            "run": key,
+            "work_dir": self.argument("work_dir", ""),
+        }
+
+
+def _age(at: str | None) -> float:
+    """Returns a time of now_iso as seconds since the epoch; now for None."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() if at else time.time()
+
+
+def _say(key: str, host: str, state: State) -> str:
+    text = f"{key} ended on {host}: {state['outcome']}"
+    text += f", exit code {state['exit_code']}" if state["exit_code"] is not None else ""
+    return text + (f" ({state['cause']})" if state["cause"] else "")

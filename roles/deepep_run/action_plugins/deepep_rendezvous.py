@@ -1,0 +1,69 @@
+"""Decides whether a run may start, and where its ranks meet. Runs once per run, on its first host."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Mapping
+
+_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+
+from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
+from deepep_host import events  # noqa: E402
+from deepep_host.files import now_iso  # noqa: E402
+from deepep_host.session import gate  # noqa: E402
+
+
+class ActionModule(DeepEPAction):
+    """Leaves the meeting point in the session, or why the run is skipped."""
+
+    ARGUMENTS = frozenset({"session", "run"})
+
+    def act(self) -> dict[str, Any]:
+        key = self.argument("run")
+        if self.check_mode:
+            return {"msg": f"check mode: {key} is not started"}
+        session = self.session()
+        run = session.run(key)
+        os.makedirs(session.run_dir(key), exist_ok=True)
+        refused = gate(session, run)
+        if refused:
+            session.skip(key, str(refused["reason"]), refused["because"])
+        skipped = session.skipped(key)
+        if skipped:
+            return {"msg": f"{key} is not run: {skipped['reason']}", "skipped_run": True}
+        head = run["hosts"][0]["name"]
+        if head != self.host:
+            session.skip(key, f"its first host {head} left the play before")
+            return {"msg": f"{key} is not run: {head} left the play before", "skipped_run": True}
+        before = session.note(key, "rendezvous") or {}
+        ports = [*before.get("ports_before", ()), *([before["master_port"]] if before else ())]
+        answer = self.call(
+            "deepep_rendezvous",
+            interface=run.get("master_interface") or "",
+            one_machine=on_one_machine(session.plan(), run),
+            avoid=ports,
+        )
+        if answer.problem:
+            session.skip(key, answer.problem)
+            return {"msg": f"{key} is not run: {answer.problem}", "skipped_run": True}
+        point = {"master_addr": answer.values["address"], "master_port": answer.values["port"]}
+        session.take_note(
+            key,
+            "rendezvous",
+            {**point, "attempt": len(ports) + 1, "ports_before": ports, "at": now_iso()},
+        )
+        events.append(session.results_dir, "rendezvous", run=key, host=self.host, **point)
+        return {"msg": f"{key} meets at {point['master_addr']}:{point['master_port']}"}
+
+
+def on_one_machine(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Returns whether all hosts of a run are one machine, which its loopback address reaches."""
+    hosts = [plan["hosts"][member["name"]] for member in run["hosts"]]
+    labels = {host.get("one_machine") for host in hosts}
+    return (
+        len(hosts) == 1
+        or (len(labels) == 1 and None not in labels)
+        or all(host.get("connection") == "local" for host in hosts)
+    )

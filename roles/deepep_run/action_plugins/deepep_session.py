@@ -1,0 +1,124 @@
+"""Opens, finds and closes a session: one execution of a bundle. Works on the controller alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any
+
+_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+
+from ansible import constants, context  # noqa: E402
+from ansible.release import __version__ as ansible_version  # noqa: E402
+from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
+from deepep_host import events  # noqa: E402
+from deepep_host.files import now_iso, read_json  # noqa: E402
+from deepep_host.judge import judge_session, render_table  # noqa: E402
+from deepep_host.pack import digest  # noqa: E402
+from deepep_host.session import Session, SessionError, find_session, newest_session, open_session  # noqa: E402
+
+
+class ActionModule(DeepEPAction):
+    """``state``: ``opened`` makes a session, ``found`` finds one, ``closed`` judges and ends it."""
+
+    ARGUMENTS = frozenset({"state", "session", "bundle_dir", "results_root", "results"})
+
+    def act(self) -> dict[str, Any]:
+        return {"opened": self._open, "found": self._find, "closed": self._close}[self.argument("state")]()
+
+    def _open(self) -> dict[str, Any]:
+        bundle = os.path.realpath(self.argument("bundle_dir"))
+        self._check_bundle(bundle)
+        if self.check_mode:
+            return {"msg": "check mode: no session is opened, nothing will be started"}
+        session = open_session(
+            bundle,
+            self.argument("results_root") or os.path.join(bundle, "results"),
+            socket.gethostname(),
+            ansible_version,
+            self.argument("results", ""),
+        )
+        return {**_fact(session), "changed": True, "msg": f"results go to {session.results_dir}"}
+
+    def _find(self) -> dict[str, Any]:
+        bundle = os.path.realpath(self.argument("bundle_dir"))
+        folder = self.argument("results")
+        root = self.argument("results_root") or os.path.join(bundle, "results")
+        session = find_session(str(folder)) if folder else newest_session(root)
+        return {**_fact(session), "msg": f"session {session.run_id} in {session.results_dir}"}
+
+    def _close(self) -> dict[str, Any]:
+        if self.check_mode:
+            return self._close_check()
+        session = self.session()
+        # Everything that still changes comes before the judgement, whose manifest covers all files.
+        stopped = session.stop_request()
+        session.update(status="interrupted" if stopped else "finished", ended_at=now_iso())
+        events.append(session.results_dir, "session", status="closed", run_id=session.run_id)
+        summary = judge_session(session.results_dir)
+        self._display.display(f"\n{render_table(summary)}\nresults: {session.results_dir}\n")
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in summary["counts"].items() if count)
+        return {"passed": bool(summary["passed"]), "msg": f"{counts or 'no runs'}; see {session.results_dir}"}
+
+    def _close_check(self) -> dict[str, Any]:
+        problems = []
+        for host in sorted(self._vars["groups"]["all"]):
+            found = self._vars["hostvars"][host].get("__deepep_preflight_result") or {}
+            problems += [
+                f"{host}: {entry['text']}" for entry in found.get("checks") or () if entry["result"] == "fail"
+            ]
+        text = "check mode: hosts were probed, nothing was staged or started, and there is no verdict"
+        self._display.display("\n".join([text, *problems]))
+        return {"passed": not problems, "msg": "; ".join([text, *problems])}
+
+    def _check_bundle(self, bundle: str) -> None:
+        """Refuses whatever would let a run end well without having run as compiled. Raises SessionError."""
+        plan = read_json(os.path.join(bundle, "plan.json"))
+        if plan is None:
+            raise SessionError(f"{bundle}/plan.json is missing or damaged: compile the bundle again")
+        wanted = os.path.join(bundle, "ansible.cfg")
+        active = constants.CONFIG_FILE
+        if os.path.exists(wanted) and os.path.realpath(active or "") != wanted:
+            raise SessionError(
+                f"the active Ansible configuration is {active or 'none'}, not the bundle's: run ansible-playbook in "
+                f"{bundle} with ANSIBLE_CONFIG unset, in a directory that is not writable for everybody"
+            )
+        for option, name in (
+            ("subset", "--limit"),
+            ("skip_tags", "--skip-tags"),
+            ("start_at_task", "--start-at-task"),
+        ):
+            if context.CLIARGS.get(option):
+                raise SessionError(
+                    f"{name} would leave out parts of the plan: compile a smaller scenario instead"
+                )
+        if tuple(context.CLIARGS.get("tags") or ("all",)) != ("all",):
+            raise SessionError("--tags would leave out parts of the plan: run without it")
+        missing = sorted(set(plan["hosts"]) - set(self._vars["groups"]["all"]))
+        if missing:
+            raise SessionError(
+                f"the inventory lacks hosts of the plan: {', '.join(missing)}; use the bundle's inventory"
+            )
+        damaged = _damaged(bundle)
+        if damaged:
+            raise SessionError(
+                f"the bundle was changed after it was compiled: {', '.join(damaged[:5])}; compile it again"
+            )
+
+
+def _damaged(bundle: str) -> list[str]:
+    """Returns the files whose content is not what the bundle's manifest says."""
+    manifest = read_json(os.path.join(bundle, "manifest.json")) or {}
+    files = manifest.get("files")
+    pairs = files.items() if isinstance(files, dict) else ()
+    return sorted(name for name, expected in pairs if digest(os.path.join(bundle, name)) != _sha256(expected))
+
+
+def _sha256(entry: Any) -> str:
+    return str(entry.get("sha256")) if isinstance(entry, dict) else str(entry).replace("sha256:", "")
+
+
+def _fact(session: Session) -> dict[str, Any]:
+    return {"ansible_facts": {"deepep_session": dict(session._asdict())}}

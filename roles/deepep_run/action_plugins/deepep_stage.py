@@ -1,0 +1,52 @@
+"""Puts the program, the supervisor and this host's part of the plan on a host: one module call."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from typing import Any
+
+_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+
+from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
+from deepep_host import events  # noqa: E402
+from deepep_host.program import host_slice, pack_program  # noqa: E402
+
+
+class ActionModule(DeepEPAction):
+    """The plan goes as a module argument and never through a template."""
+
+    ARGUMENTS = frozenset({"session", "work_dir", "python"})
+
+    def act(self) -> dict[str, Any]:
+        archive, sha256, files = pack_program(_ROLES)
+        if self.check_mode:
+            return {"msg": f"check mode: would stage {files} files ({len(archive) // 1024} KiB compressed)"}
+        session = self.session()
+        plan = session.plan()
+        mine = host_slice(plan, self.host)
+        mine.update(run_id=session.run_id, stamp=session.stamp)
+        preflight = session.preflight(self.host) or {}
+        if preflight.get("result") == "fail":
+            return {"msg": f"{self.host} did not pass its preflight: nothing is staged"}
+        answer = self.call(
+            "deepep_stage",
+            run_id=session.run_id,
+            host=self.host,
+            work_dir=self.argument("work_dir", ""),
+            python=self.argument("python", ""),
+            archive=base64.b64encode(archive).decode(),
+            sha256=sha256,
+            slice=json.dumps(mine),
+            torch=json.dumps(preflight.get("torch") or {}),
+        )
+        events.append(session.results_dir, "stage", host=self.host, problem=answer.problem)
+        if answer.problem:
+            # Whatever needs this host is not started, and says why.
+            for run in mine["runs"]:
+                session.skip(run, f"host {self.host} could not be staged: {answer.problem}")
+            return {"msg": answer.problem, "staged": False}
+        return {"changed": answer.values.get("changed", False), "staged": True, "msg": f"{files} files"}

@@ -1,0 +1,58 @@
+"""Whether the tensors of a run can fit, before they are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .config import Config
+from .errors import RefusedError
+from .tokens import POOL_VALUES
+from .world import World
+
+
+def bytes_needed(config: Config, world: World) -> int:
+    """About what one rank touches: inputs, what it sends and receives, the experts' results, the sum.
+
+    Slots that stay empty cost nothing on a CPU; GPUs reserve them.
+    """
+    row = 2 * config.hidden_size
+    copies = config.num_topk if config.mode == "low_latency" else min(config.num_topk, world.size)
+    moved = config.tokens * copies * row
+    slots = config.num_experts * config.tokens * row if config.mode == "low_latency" else 0
+    reserved = 2 * slots if config.backend != "gloo" else 0
+    return 2 * (POOL_VALUES + config.hidden_size) * 5 + 4 * moved + 4 * config.tokens * row + reserved
+
+
+def bytes_free(config: Config, world: World) -> int | None:
+    """Free memory for one rank: of its GPU, or its share of the host; None where nobody says."""
+    if config.backend != "gloo":
+        return int(torch.cuda.mem_get_info(world.local_rank)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 // world.local_size
+    return None
+
+
+def refuse_unless_it_fits(config: Config, world: World) -> None:
+    """:raises RefusedError: bytes wanted and free"""
+    needed, free = bytes_needed(config, world), bytes_free(config, world)
+    if free is not None and needed > free:
+        raise RefusedError(
+            f"{memory_text(config, world)}; use fewer tokens, fewer ranks per host or a smaller hidden_size"
+        )
+
+
+def memory_text(config: Config, world: World) -> str:
+    """Bytes wanted and free, for messages."""
+    free = bytes_free(config, world)
+    have = "unknown" if free is None else f"{free / 1e9:.2f} GB"
+    return (
+        f"rank {world.rank} on host {world.host} needs about {bytes_needed(config, world) / 1e9:.2f} GB, "
+        f"free for it: {have}"
+    )

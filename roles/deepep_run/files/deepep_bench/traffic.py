@@ -1,0 +1,66 @@
+"""How many rows and bytes one dispatch or combine moves, from the routing of all ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .config import CHANNELS_PER_SCALE, Config
+from .routing import Routing
+
+_BFLOAT16_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that one operation moves; rows that stay on their rank are counted, as DeepEP's tests do."""
+
+    sent: list[int]  # of each rank
+    received: list[int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.sent)
+
+
+def rows_between_ranks(config: Config, routings: list[Routing]) -> list[list[int]]:
+    """[source rank][destination rank] rows of one dispatch: a token once per destination rank, low latency
+    once per selected expert."""
+    world_size = len(routings)
+    matrix = []
+    for routing in routings:
+        rank_of = routing.topk_idx // (config.num_experts // world_size)
+        if config.mode == "standard":
+            matrix.append([int((rank_of == rank).any(dim=1).sum()) for rank in range(world_size)])
+        else:
+            matrix.append(torch.bincount(rank_of.flatten(), minlength=world_size).tolist())
+    return matrix
+
+
+def dispatch_row_bytes(config: Config) -> int:
+    """Of one token: its values and, with fp8, its scales; routing and headers are not counted."""
+    if not config.fp8:
+        return _BFLOAT16_BYTES * config.hidden_size
+    scale_bytes = 1 if config.use_ue8m0 else 4
+    return config.hidden_size + config.hidden_size // CHANNELS_PER_SCALE * scale_bytes
+
+
+def combine_row_bytes(config: Config) -> int:
+    """Of one partial result: always bfloat16."""
+    return _BFLOAT16_BYTES * config.hidden_size
+
+
+def traffic_by_operation(config: Config, rows: list[list[int]]) -> dict[str, Traffic]:
+    """For dispatch, combine and both. Combine sends back what dispatch brought."""
+    out = [sum(row) for row in rows]
+    into = [sum(column) for column in zip(*rows)]
+    there, back = dispatch_row_bytes(config), combine_row_bytes(config)
+    return {
+        "dispatch": Traffic([n * there for n in out], [n * there for n in into]),
+        "combine": Traffic([n * back for n in into], [n * back for n in out]),
+        "both": Traffic(
+            [there * o + back * i for o, i in zip(out, into)],
+            [there * i + back * o for o, i in zip(out, into)],
+        ),
+    }

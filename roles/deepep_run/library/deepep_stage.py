@@ -1,0 +1,61 @@
+#!/usr/bin/python
+"""Puts the program and the plan slice of one session on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: deepep_stage
+short_description: Put the program and the plan slice of one session on a host
+description: Called by the action plugin of the same name. Writes below the work directory only.
+options:
+  run_id: {description: Id of the session., type: str, required: true}
+  host: {description: Inventory name of this host., type: str, required: true}
+  work_dir: {description: Work directory; empty for the default., type: str, default: ""}
+  python: {description: Interpreter that has torch., type: str, default: ""}
+  archive: {description: The program as tar.gz in base64., type: str, required: true}
+  sha256: {description: SHA-256 of the archive's content before compression., type: str, required: true}
+  slice: {description: This host's part of the plan as JSON., type: str, required: true}
+  torch: {description: What torch said in preflight as JSON., type: str, default: "{}"}
+author: deepep-compiler authors
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.stage import stage
+from ansible.module_utils.deepep_host.state import WorkDirError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "run_id": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "work_dir": {"type": "str", "default": ""},
+            "python": {"type": "str", "default": ""},
+            "archive": {"type": "str", "required": True},
+            "sha256": {"type": "str", "required": True},
+            "slice": {"type": "str", "required": True},
+            "torch": {"type": "str", "default": "{}"},
+        },
+        no_log=True,
+    )
+    given = module.params
+    try:
+        changed = stage(
+            given["work_dir"],
+            given["run_id"],
+            given["host"],
+            given["python"],
+            given["archive"],
+            given["sha256"],
+            json.loads(given["slice"]),
+            json.loads(given["torch"]),
+        )
+    except (WorkDirError, OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed)
+
+
+if __name__ == "__main__":
+    main()

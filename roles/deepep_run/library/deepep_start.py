@@ -1,0 +1,63 @@
+#!/usr/bin/python
+"""Starts the supervisor of one run on this host and returns at once."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: deepep_start
+short_description: Start the supervisor of one run on this host
+description: Called by the action plugin of the same name. A run that was started before stays as it is.
+options:
+  run_id: {description: Id of the session., type: str, required: true}
+  host: {description: Inventory name of this host., type: str, required: true}
+  run: {description: Id of the run., type: str, required: true}
+  work_dir: {description: Work directory; empty for the default., type: str, default: ""}
+  python: {description: Interpreter that has torch., type: str, default: ""}
+  master_addr: {description: Address at which the ranks meet., type: str, required: true}
+  master_port: {description: Port at which the ranks meet., type: int, required: true}
+author: deepep-compiler authors
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host import control
+from ansible.module_utils.deepep_host.files import read_json
+from ansible.module_utils.deepep_host.launch import LaunchError
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "run_id": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "run": {"type": "str", "required": True},
+            "work_dir": {"type": "str", "default": ""},
+            "python": {"type": "str", "default": ""},
+            "master_addr": {"type": "str", "required": True},
+            "master_port": {"type": "int", "required": True},
+        },
+        no_log=True,
+    )
+    given = module.params
+    work_dir = resolve_work_dir(given["work_dir"])
+    try:
+        base = host_dir(work_dir, given["run_id"], given["host"])
+        state = control.start(
+            base,
+            work_dir,
+            given["run"],
+            given["master_addr"],
+            given["master_port"],
+            given["python"] or "python3",
+        )
+        launch = read_json(os.path.join(run_dir(base, given["run"]), "launch.json")) or {}
+    except (control.Refused, LaunchError, OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    shown = ("node_rank", "argv", "cwd", "env", "unset_variables")
+    module.exit_json(changed=True, state=state, launch={name: launch.get(name) for name in shown})
+
+
+if __name__ == "__main__":
+    main()

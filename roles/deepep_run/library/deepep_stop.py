@@ -1,0 +1,45 @@
+#!/usr/bin/python
+"""Stops one run, or every run of a session, on this host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: deepep_stop
+short_description: Stop one run, or every run of a session, on this host
+description: Called by the action plugins deepep_stop and deepep_await. Processes are known by pid, start time and boot.
+options:
+  run_id: {description: Id of the session., type: str, required: true}
+  host: {description: Inventory name of this host., type: str, required: true}
+  run: {description: Id of the run; empty for all runs of the session., type: str, default: ""}
+  work_dir: {description: Work directory; empty for the default., type: str, default: ""}
+  cause: {description: Why; goes into the run's state., type: str, required: true}
+author: deepep-compiler authors
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.control import stop_runs
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "run_id": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "run": {"type": "str", "default": ""},
+            "work_dir": {"type": "str", "default": ""},
+            "cause": {"type": "str", "required": True},
+        },
+        no_log=True,
+    )
+    given = module.params
+    try:
+        base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
+        stopped, states = stop_runs(base, given["run"], given["cause"])
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(stopped), stopped=stopped, runs=states)
+
+
+if __name__ == "__main__":
+    main()

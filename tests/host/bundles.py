@@ -1,0 +1,133 @@
+"""Bundles for the tests: made by the compiler's own emitter from plans written here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compiler.emit.bundle import emit_bundle
+from compiler.inventory.model import Host, Inventory, Settings
+from compiler.plan.model import Plan
+
+STAND_IN = Path(__file__).with_name("fixtures") / "stand_in.py"
+HOSTS = ("local-1", "local-2")
+
+
+def stand_in_run(entry: str, words: Sequence[str], **changes: Any) -> dict[str, Any]:
+    """Returns a run of the stand-in program on both hosts, in the form of plan.json."""
+    run = {
+        "id": f"{entry}/0",
+        "entry": entry,
+        "iteration": 0,
+        "step": None,
+        "sweep": {},
+        "test_name": "stand-in",
+        "description": "a stand-in program {{ 1 + 1 }}",
+        "template": "DeepEPBenchmark",
+        "program": "image",
+        "backend": "gloo",
+        "container_runtime": "none",
+        "image": None,
+        "hosts": [{"name": name, "node_rank": rank} for rank, name in enumerate(HOSTS)],
+        "ranks_per_host": 1,
+        "world_size": 2,
+        "why_hosts": "written in the test",
+        "mode": "standard",
+        "config": {"tokens": 8, "data_type": 'odd "value": {{ 7 * 7 }} $(date)'},
+        "config_requested": {},
+        "env": {"PLAIN": "a 'quoted' \"value\"\nof two lines {{ 7 * 7 }} $(id)", "FROM": "${PLAIN}!"},
+        "argv": [{"join": [{"var": "python"}]}, str(STAND_IN), *words],
+        "mounts": [],
+        "master_interface": "lo",
+        "time_limit_s": 60,
+        "rendezvous_timeout_s": 30,
+        "process_group_timeout_s": 30,
+        "after": [],
+        "expect": {"operations": [], "world_size": 2, "hosts": 2, "files": [], "traces": 0},
+        "test_definition": {"name": "stand-in", "cmd_args": {"tokens": 8}},
+    }
+    run.update(changes)
+    return run
+
+
+def one_after_another(runs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Returns the schedule of runs that do not overlap."""
+    return [{"verb": verb, "run": run["id"]} for run in runs for verb in ("start", "await", "finish")]
+
+
+class Bundle:
+    """A bundle in a folder of the test, on two hosts of this machine."""
+
+    def __init__(
+        self,
+        folder: Path,
+        runs: Sequence[dict[str, Any]],
+        python: str = sys.executable,
+        steps: Sequence[dict[str, str]] | None = None,
+        variables: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.folder = folder / "bundle"
+        self.work_dir = folder / "work"
+        self.results = self.folder / "results"
+        hosts = {name: self._host(name, python, (variables or {}).get(name, {})) for name in HOSTS}
+        plan = {
+            "schema": 1,
+            "compiler_version": "0",
+            "scenario": {"name": "stand-ins", "description": None},
+            "launcher": "ssh",
+            "hosts": {
+                name: {"connection": "local", "groups": ["GAIA"], "one_machine": "here"} for name in HOSTS
+            },
+            "runs": list(runs),
+            "steps": list(steps or one_after_another(runs)),
+            "warnings": [],
+        }
+        emit_bundle(Plan.from_json(plan), Inventory("tests", hosts, {"GAIA": HOSTS}), self.folder)
+
+    def _host(self, name: str, python: str, variables: dict[str, Any]) -> Host:
+        settings = Settings(
+            launcher="ssh", container_runtime="none", program="bundled", backend="gloo", gpus_per_node=1,
+            python=python, cache_images_locally=False, image_cache_dir=None, work_dir=str(self.work_dir),
+            registries=(), master_interface="lo", env={}, container_mounts=(), iterations_cap=None,
+            warmups_cap=None, one_machine="here", rendezvous_timeout_s=30, process_group_timeout_s=30,
+        )  # fmt: skip
+        own = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        return Host(name, ("GAIA",), "local", settings, {**own, **variables})
+
+    def command(self, playbook: str, *options: str) -> list[str]:
+        """Returns the argv of ansible-playbook."""
+        return [str(Path(sys.executable).with_name("ansible-playbook")), playbook, *options]
+
+    def environment(self) -> dict[str, str]:
+        """Returns the environment without what would change Ansible's configuration."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+
+    def play(self, playbook: str = "site.yml", *options: str) -> subprocess.CompletedProcess[str]:
+        """Runs a playbook of the bundle with the real ansible-playbook."""
+        return subprocess.run(
+            self.command(playbook, *options),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def session(self) -> Path:
+        """Returns the only result directory."""
+        (folder,) = self.results.iterdir()
+        return folder
+
+    def json(self, name: str) -> Any:
+        """Returns a JSON file of the session."""
+        return json.loads((self.session() / name).read_text(encoding="utf-8"))
+
+    def verdict(self, run: str) -> str:
+        """Returns the verdict of a run."""
+        return str(self.json(f"{run}/verdict.json")["verdict"])

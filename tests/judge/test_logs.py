@@ -1,0 +1,151 @@
+"""Error signatures: every one is found, a good run's lines are not, and long logs are read in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deepep_host.judge import logs
+from deepep_host.judge.logs import scan_log
+from deepep_host.judge.signatures import SIGNATURES
+
+GOOD = """\
+[W102 03:04:05] Setting OMP_NUM_THREADS environment variable for each process to be 1 in default
+[Gloo] Rank 0 is connected to 3 peer ranks. Expected number of connected peer ranks is : 3
+[config] num_tokens=4096, hidden=7168, num_topk_groups=4, num_topk=8
+[testing] Running with FP8, with top-k (async=False, previous=True) ... passed
+[tuning] Best dispatch (FP8): SMs 24, NVL chunk 28, RDMA chunk 20: 61 + 1000 us, 43.00 GB/s (RDMA)
+[rank 3] Dispatch bandwidth: 43.00 GB/s, avg_t=173.00 us | Combine bandwidth: 46.00 GB/s, avg_t=314.00 us
+   * EP:   3/16 | dispatch: 90 GB/s (SO), 230 GB/s (SU), 1048.000 us, 400593024 bytes | copy: 4791 GB/s
+gloo stand-in: not DeepEP's figures; the process group's timeout is 120 s
+NCCL INFO Bootstrap: Using eth0
+"""
+
+LINES = {
+    "wrong-element": "[rank 1] wrong data after dispatch at rank 1: token 3, channel 4",
+    "refused": "[rank 0] refused: 8 experts cannot be split over 3 ranks",
+    "peer-lost": "[rank 0] rank 3 on host node2: no heartbeat for 5.1 s: it is dead",
+    "store-lost": "[rank 1] lost the store at 127.0.0.1:29500 (the host of rank 0 is gone): no answer for 5.0 s",
+    "supervisor-failed": "2026-01-02T03:04:05Z supervisor failed: KeyError: 'x'",
+    "deepep-cpu-recv": "RuntimeError: DeepEP error: CPU recv timeout",
+    "deepep-dispatch-cpu": "RuntimeError: DeepEP error: timeout (dispatch CPU)",
+    "deepep-rdma-sender": "DeepEP dispatch RDMA sender timeout, channel: 1, RDMA: 0, nvl: 3, dst RDMA: 1",
+    "deepep-forwarder": "DeepEP dispatch forwarder timeout (RDMA check), channel: 1, src RDMA lane: 1",
+    "deepep-ll-masked": "Warning: DeepEP timeout for dispatch receive, rank 1, src_rank 3",
+    "deepep-timeout": "DeepEP timeout check failed: rank = 3",
+    "deepep-unsupported": "Unsupported hidden",
+    "deepep-qps": "Assertion failed: internode.cu:497, ibgda_get_state()->num_rc_per_pe >= num_channels",
+    "deepep-cpu-wait": "deep_ep.EPException: Dispatch CPU wait",
+    "nccl-gin": "NCCL GIN is unavailable",
+    "nccl-versions": "RuntimeError: Duplicate NCCL runtime found",
+    "deepep-speed": "Failed to get RDMA connection speed",
+    "deepep-jit": "Corrupted JIT cache directory",
+    "kineto-empty": "Kineto profiler returned 0 events",
+    "nvshmem-peermem": "WARN: neither nv_peer_mem, or nvidia_peermem detected. Skipping transport.",
+    "nvshmem-uar": "NULL value cannot allocate mlx5dv_devx_uar",
+    "ibv-modify-qp": "ibv_modify_qp failed status 110",
+    "nvshmem-ibgda": "init failed for transport: IBGDA",
+    "nvshmem-bootstrap": "socketProgressOpt: Call to recv failed: Broken pipe",
+    "cuda-oom": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "host-oom": "RuntimeError: [enforce fail] posix_memalign. Cannot allocate memory",
+    "rank-killed": "  traceback : Signal 9 (SIGKILL) received by PID 4711",
+    "rank-crashed": "Fatal Python error: Segmentation fault",
+    "no-space": "OSError: [Errno 28] No space left on device",
+    "cuda-error": "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+    "nccl-watchdog": "[rank1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3)",
+    "nccl-error": "torch.distributed.DistBackendError: NCCL error in: x.cpp:1, unhandled system error",
+    "port-in-use": "The server socket has failed to bind (errno: 98 - Address already in use).",
+    "rendezvous": "The client socket has timed out after 120000ms.",
+    "gloo-mesh": "RuntimeError: Gloo connectFullMesh failed with [enforce fail]",
+    "peer-gone": "RuntimeError: [gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.2]:3456",
+    "gloo-timeout": "RuntimeError: [gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 120000ms",
+    "module-missing": "/usr/bin/python3: No module named torch",
+    "library-mismatch": "ImportError: libnccl.so.2: undefined symbol: ncclTeamWorld",
+    "image-credentials": "pyxis: failed to import docker image",
+    "slurm-time": "slurmstepd: error: *** STEP 1.0 ON node1 CANCELLED AT 2026 DUE TO TIME LIMIT ***",
+    "child-failed": "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:",
+    "traceback": "Traceback (most recent call last):",
+}
+"""One line of each signature in its real wording (the numbers are made up)."""
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_good_log_has_no_finding(tmp_path: Path) -> None:
+    scan = scan_log(_write(tmp_path / "log", GOOD * 50))
+    assert (scan.findings, scan.blamed) == ([], {})
+
+
+@pytest.mark.parametrize("signature", SIGNATURES, ids=[s.id for s in SIGNATURES])
+def test_each_signature_is_found_at_its_line(tmp_path: Path, signature: logs.Signature) -> None:
+    text = GOOD + LINES[signature.id] + "\n" + GOOD
+    found = scan_log(_write(tmp_path / "log", text)).findings
+    assert [(f.signature.id, f.line) for f in found] == [(signature.id, GOOD.count("\n") + 1)]
+
+
+def test_every_signature_explains_itself() -> None:
+    assert [s.id for s in SIGNATURES if not (s.meaning and s.remedy and s.source)] == []
+    assert len({s.id for s in SIGNATURES}) == len(SIGNATURES)
+    assert {s.id for s in SIGNATURES} == set(LINES)
+
+
+def test_a_traceback_shows_its_exception(tmp_path: Path) -> None:
+    text = "[rank1]: Traceback (most recent call last):\n"
+    text += '[rank1]:   File "x.py", line 1\n[rank1]: ValueError: no\n'
+    (finding,) = scan_log(_write(tmp_path / "log", text)).findings
+    assert (finding.text, finding.line) == ("ValueError: no", 1)
+
+
+def test_repeated_lines_are_counted_once_each(tmp_path: Path) -> None:
+    (finding,) = scan_log(_write(tmp_path / "log", "Killed\nfine\nKilled\n")).findings
+    assert (finding.line, finding.lines) == (1, 2)
+
+
+@pytest.mark.parametrize("text", ["Skilled", "Killed is a word in this line", "The Killed"])
+def test_words_that_contain_killed(tmp_path: Path, text: str) -> None:
+    found = scan_log(_write(tmp_path / "log", text + "\n")).findings
+    assert bool(found) is text.endswith(" Killed")
+
+
+def test_pieces_do_not_lose_or_shift_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_PIECE", 37)
+    lines = ["x" * (n % 50) for n in range(400)]
+    lines[250] = "CUDA error: at line 251"
+    lines[399] = "Killed"
+    found = scan_log(_write(tmp_path / "log", "\n".join(lines))).findings
+    assert [(f.signature.id, f.line) for f in found] == [("cuda-error", 251), ("rank-killed", 400)]
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"\xff\xfe\x00 CUDA error \xc3\n" * 3)
+    (finding,) = scan_log(tmp_path / "log").findings
+    assert finding.lines == 3
+
+
+def test_lines_after_a_stop_are_marked(tmp_path: Path) -> None:
+    text = "CUDA error: x\nReceived 15 death signal\nTraceback (most recent call last):\nE\n"
+    found = scan_log(_write(tmp_path / "log", text)).findings
+    assert [(f.signature.id, f.after_stop) for f in found] == [("cuda-error", False), ("traceback", True)]
+
+
+def test_the_rank_that_others_blame(tmp_path: Path) -> None:
+    text = "[rank 0] rank 3 on host node2: x\n[rank 1] consequence of rank 3 on host node2: x\n"
+    assert scan_log(_write(tmp_path / "log", text)).blamed == {(3, "node2"): 2}
+
+
+def test_what_a_consequence_goes_on_to_say_is_no_finding(tmp_path: Path) -> None:
+    text = "[rank 0] consequence of rank 3 on host node2: NCCL error\n[rank 0] ncclRemoteError\n"
+    assert scan_log(_write(tmp_path / "log", text)).findings == []
+    other = text + "[rank 1] ncclRemoteError\n"
+    assert [f.line for f in scan_log(_write(tmp_path / "log", other)).findings] == [3]
+
+
+def test_torchruns_own_traceback_is_a_victims(tmp_path: Path) -> None:
+    text = (
+        "Traceback (most recent call last):\n  File x\ntorch.distributed.elastic.errors.ChildFailedError: \n"
+    )
+    (finding,) = scan_log(_write(tmp_path / "log", text)).findings
+    assert (finding.signature.id, finding.signature.victim) == ("child-failed", True)
