@@ -22,11 +22,22 @@ def main() -> int:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-q"], check=True, stdout=subprocess.DEVNULL, env=env)
-        command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core"]
+        command = [
+            "apt-get",
+            "install",
+            "-y",
+            "-q",
+            "--no-install-recommends",
+            "chromium",
+            "fonts-dejavu-core",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
     if find():
         return 0
-    print("The tests of the report need Chromium: install it, or set DEEPEP_BROWSER to its path.", file=sys.stderr)
+    print(
+        "The tests of the report need Chromium: install it, or set DEEPEP_BROWSER to its path.",
+        file=sys.stderr,
+    )
     return 1
 
 

@@ -43,8 +43,10 @@ def main(args: argparse.Namespace) -> int:
 
     def inventory() -> tuple[Inventory | None, list[Diagnostic]]:
         from compiler.inventory.load import load_inventory
+        from compiler.runner.ansible import pass_through
 
-        return load_inventory(args.inventory, _vault_args(args), args.extra_vars)
+        vault = pass_through({name: value for name, value in vars(args).items() if "vault" in name})
+        return load_inventory(args.inventory, vault, args.extra_vars)
 
     result = lint(
         [Path(path) for path in args.paths],
@@ -66,14 +68,3 @@ def main(args: argparse.Namespace) -> int:
 def _usage(message: str) -> int:
     print(f"deepep-compiler lint: error: {message}", file=sys.stderr)
     return exit_codes.USAGE
-
-
-def _vault_args(args: argparse.Namespace) -> list[str]:
-    """Returns the vault options as Ansible takes them."""
-    found = ["--ask-vault-pass"] if args.ask_vault_pass else []
-    for option, values in (
-        ("--vault-id", args.vault_id),
-        ("--vault-password-file", args.vault_password_file),
-    ):
-        found += [part for value in values or () for part in (option, value)]
-    return found

@@ -1,2 +1,76 @@
-"""Stub while building."""
-def add_parser(s): s.add_parser("logs")
+"""``logs``: what the ranks print, also while they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from compiler.cli import exit_codes, sessions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOK_EVERY_S = 3.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "logs",
+        help="show what the ranks of a session print",
+        description="Shows the logs of a session's runs, each line with its host; -f goes on until the session ends.",
+    )
+    sessions.add_arguments(parser)
+    parser.add_argument("--follow", action="store_true", help="go on while the session lasts")
+    parser.add_argument("--run", metavar="ID", help="only this run, e.g. Tests.1/0")
+    parser.add_argument(
+        "--stream", choices=("stdout", "stderr"), action="append", help="only this stream (default: both)"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Returns 0, or 1 where there is no session, no such run, or its hosts could not be asked."""
+    from compiler.runner import state
+
+    session = sessions.find(args)
+    if session is None:
+        return exit_codes.INPUT_ERROR
+    ids = [run.id for run in state.runs(session.directory)]
+    if args.run and args.run not in ids:
+        print(
+            f"deepep-compiler: the session has no run {args.run!r}; it has {', '.join(ids)}", file=sys.stderr
+        )
+        return exit_codes.INPUT_ERROR
+    printed: dict[tuple[str, str, str], int] = {}
+    streams = tuple(args.stream or ("stdout", "stderr"))
+    while True:
+        known = [run for run in state.runs(session.directory) if args.run in (None, run.id)]
+        running = session.status == "running"
+        if running and any(run.under_way for run in known) and not sessions.look(args, session):
+            return exit_codes.INPUT_ERROR
+        for run in known:
+            for host in run.hosts:
+                for stream in streams:
+                    final = state.final_log(session.directory, run.id, host, stream)
+                    live = state.live_log(session.directory, run.id, host, stream)
+                    _print_new(final if final.is_file() else live, (run.id, host, stream), printed)
+        sys.stdout.flush()
+        if not (args.follow and running):
+            return exit_codes.OK
+        time.sleep(LOOK_EVERY_S)
+        session = sessions.find(args) or session
+
+
+def _print_new(path: Path, key: tuple[str, str, str], printed: dict[tuple[str, str, str], int]) -> None:
+    """Prints the complete lines that were not printed yet."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    start = printed.get(key, 0)
+    end = data.rfind(b"\n") + 1
+    for line in data[start:end].decode("utf-8", "replace").splitlines():
+        print(f"[{key[0]} {key[1]} {key[2]}] {line}")
+    printed[key] = max(start, end)

@@ -8,7 +8,9 @@ import argparse
 def add_scenario(parser: argparse.ArgumentParser) -> None:
     """Adds the scenario and where its tests lie."""
     parser.add_argument("scenario", metavar="SCENARIO", help="scenario TOML")
-    parser.add_argument("--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside the scenario)")
+    parser.add_argument(
+        "--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside the scenario)"
+    )
 
 
 def add_inventory(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -17,7 +19,9 @@ def add_inventory(parser: argparse.ArgumentParser, *, required: bool = True) -> 
         "-i", "--inventory", metavar="INV", action="append", required=required,
         help="Ansible inventory: file, directory, script or plugin configuration; may be given again",
     )  # fmt: skip
-    parser.add_argument("-e", "--extra-vars", metavar="VARS", action="append", default=[], help="as Ansible's -e")
+    parser.add_argument(
+        "-e", "--extra-vars", metavar="VARS", action="append", default=[], help="as Ansible's -e"
+    )
     parser.add_argument("--vault-id", metavar="ID", action="append", help="as Ansible's")
     parser.add_argument("--vault-password-file", metavar="FILE", action="append", help="as Ansible's")
     parser.add_argument("--ask-vault-pass", action="store_true", help="as Ansible's")
@@ -38,4 +42,6 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--become-password-file", metavar="FILE")
     group.add_argument("-f", "--forks", metavar="N", type=int)
     group.add_argument("-T", "--timeout", metavar="SECONDS", type=int)
-    group.add_argument("-v", "--verbose", action="count", default=0, help="Ansible's own output, -vvvv for all of it")
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0, help="Ansible's own output, -vvvv for all of it"
+    )

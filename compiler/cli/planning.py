@@ -86,3 +86,8 @@ def _lines(findings: Iterable[Diagnostic]) -> Iterable[str]:
         if found.severity is Severity.WARNING:
             file = f"{found.place.file.name}: " if found.place else ""
             yield f"{found.code} {file}{found.message}"
+
+
+def absolute(source: str) -> str:
+    """Returns an inventory source as it is named in any directory; a list of hosts (with a comma) stays."""
+    return source if "," in source else str(Path(source).absolute())

@@ -14,8 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "report",
         help="judge a result tree and write its reports",
-        description="Judges a result tree from its files alone and writes summary.json, summary.csv, junit.xml, "
-        "manifest.json and one HTML page that needs no network.",
+        description="Judges a result tree from its files alone and writes summary.json, "
+        "summary.csv, junit.xml, manifest.json and one HTML page that needs no network.",
         epilog="exit codes: 0 every run passed · 1 RESULTS is no result tree · 3 a run did not pass",
     )
     parser.add_argument("results", metavar="RESULTS", type=Path, help="directory of one session")

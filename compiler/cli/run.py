@@ -18,7 +18,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     options.add_scenario(parser)
     planning.add_inventory(parser)
-    parser.add_argument("-o", "--bundle", metavar="DIR", help="where the bundle goes (default: build/<scenario>)")
+    parser.add_argument(
+        "-o", "--bundle", metavar="DIR", help="where the bundle goes (default: build/<scenario>)"
+    )
     parser.add_argument(
         "--results-dir", metavar="DIR", default="results", help="where result trees go (default: results)"
     )
@@ -42,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     playbook = Playbook(
         bundle=bundle.absolute(),
         name="site.yml",
-        inventories=tuple(_absolute(source) for source in args.inventory),
+        inventories=tuple(planning.absolute(source) for source in args.inventory),
         extra_vars=(*args.extra_vars, f"deepep_results={session}"),
         options=pass_through(vars(args)),
     )
@@ -59,24 +61,22 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _report(session: Path, code: int, *, interrupted: bool) -> int:
-    from compiler.report.host_judge import NotAResultTreeError, render_table
-    from compiler.report.write import write_reports
+    from compiler.report.write import NotAResultTreeError, write_reports
     from compiler.runner.run import log_tail
 
     try:
-        summary, page = write_reports(session)
+        passed, text = write_reports(session)
     except NotAResultTreeError as error:
-        print(f"{log_tail(session)}\ndeepep-compiler: ansible-playbook ended with {code}: {error}", file=sys.stderr)
+        print(
+            f"{log_tail(session)}\ndeepep-compiler: ansible-playbook ended with {code}: {error}",
+            file=sys.stderr,
+        )
         return exit_codes.INTERRUPTED if interrupted else exit_codes.NOT_PASSED
-    print(render_table(summary), end="")
-    print(f"Report: {page}")
+    print(text)
     if interrupted:
         return exit_codes.INTERRUPTED
-    if code != 0 and summary["passed"]:
-        print(f"{log_tail(session)}\nevery run passed, but ansible-playbook ended with {code}", file=sys.stderr)
-    return exit_codes.OK if summary["passed"] and code == 0 else exit_codes.NOT_PASSED
-
-
-def _absolute(source: str) -> str:
-    """The playbook runs in the bundle's directory; a list of host names (with a comma) stays as it is."""
-    return source if "," in source else str(Path(source).absolute())
+    if code != 0 and passed:
+        print(
+            f"{log_tail(session)}\nevery run passed, but ansible-playbook ended with {code}", file=sys.stderr
+        )
+    return exit_codes.OK if passed and code == 0 else exit_codes.NOT_PASSED

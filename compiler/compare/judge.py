@@ -20,6 +20,7 @@ from compiler.compare.model import (
     Outcome,
     Pair,
     Sample,
+    Series,
     Tree,
 )
 from compiler.compare.pairing import pair_trees
@@ -29,13 +30,20 @@ _RECIPROCAL = 1e-6
 
 _NO_SPREAD = 1e-9
 
+_CAUTION = (
+    f"one tree varies far more than {inference.MAX_NOISE_RATIO:g} times as much as the other: the promised "
+    "error rate does not hold here, look at the starts one by one"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One figure of one pair, as logarithms (base, new); ``found`` is None where nothing can be tested."""
+    """One figure of one pair: values and their logarithms. ``found`` is None where nothing can be tested."""
 
     pair: int
     figure: Figure
+    base_values: tuple[float, ...]
+    new_values: tuple[float, ...]
     base: Array
     new: Array
     found: Estimate | None
@@ -92,10 +100,8 @@ def overall(outcomes: Iterable[Outcome]) -> Outcome:
 def _questions(number: int, pair: Pair) -> list[_Question]:
     questions = []
     for figure in FIGURES:
-        base, new = (
-            np.log([start.figures[figure.key] for start in series.starts if figure.key in start.figures])
-            for series in (pair.base, pair.new)
-        )
+        base_values, new_values = _values(pair.base, figure), _values(pair.new, figure)
+        base, new = np.log(base_values), np.log(new_values)
         if not base.size or not new.size:
             continue
         found, why_not = None, ""
@@ -106,7 +112,7 @@ def _questions(number: int, pair: Pair) -> list[_Question]:
             why_not = "all starts of a tree give the very same value: these are no independent measurements"
         else:
             found = inference.estimate(base, new)
-        questions.append(_Question(number, figure, base, new, found, why_not))
+        questions.append(_Question(number, figure, base_values, new_values, base, new, found, why_not))
     return questions
 
 
@@ -156,7 +162,7 @@ def _finding(
     margin: float,
 ) -> Finding:
     difference = float(np.mean(question.new) - np.mean(question.base))
-    base, new = _sample(question.base), _sample(question.new)
+    base, new = _sample(question.base_values, question.base), _sample(question.new_values, question.new)
     relative = math.expm1(difference)
     if question.found is None or p_adjusted is None:
         return Finding(question.figure, base, new, Outcome.INCONCLUSIVE, question.why_not, relative)
@@ -164,9 +170,10 @@ def _finding(
     level = alpha / number
     half = float(inference.half_width(found, level))
     sign = 1.0 if question.figure.better is Better.HIGHER else -1.0
-    outcome = inference.decide(
+    decided = inference.decide(
         np.array([sign * difference]), np.array([half]), np.array([p_adjusted]), alpha, margin
-    )[0]
+    )
+    outcome = Outcome(decided[0])
     bootstrap = inference.bootstrap_t(question.base, question.new, alpha)
     detectable = inference.minimum_detectable(found, level)
     return Finding(
@@ -183,6 +190,7 @@ def _finding(
         p_adjusted=p_adjusted,
         minimum_detectable=None if detectable is None else math.expm1(detectable),
         hypothesis=hypothesis,
+        caution=_CAUTION if inference.noise_differs(found) else None,
     )
 
 
@@ -198,10 +206,14 @@ def _why(outcome: Outcome, differs: bool) -> str:
             return "the difference is more than the spread between starts explains"
 
 
-def _sample(logs: Array) -> Sample:
+def _values(series: Series, figure: Figure) -> tuple[float, ...]:
+    return tuple(start.figures[figure.key] for start in series.starts if figure.key in start.figures)
+
+
+def _sample(values: tuple[float, ...], logs: Array) -> Sample:
     spread = float(np.std(logs, ddof=1)) if logs.size > 1 else None
     return Sample(
-        values=tuple(float(value) for value in np.exp(logs)),
+        values=values,
         geometric_mean=float(np.exp(np.mean(logs))),
         cv=None if spread is None else math.sqrt(math.expm1(min(spread**2, 700.0))),
     )

@@ -76,7 +76,7 @@ def _label(series: Series, varying: Sequence[str]) -> str:
         f"{get('mode')} {get('operation')}",
         str(get("data_type")),
         f"{_count(get('num_ranks'), 'rank')} on {_count(get('num_hosts'), 'host')}",
-        str(get("backend")),
+        "gloo (CPU stand-in)" if get("backend") == "gloo" else str(get("backend")),
     )
     return ", ".join((*headline, *(f"{name_of(key)} {shown(key, get(key))}" for key in varying)))
 

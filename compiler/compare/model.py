@@ -157,9 +157,10 @@ class Finding:
 
     ``relative_difference`` is the ratio of the geometric means, NEW over BASE, minus 1. ``interval`` holds
     together with those of all other figures. ``bootstrap`` is this figure's own. ``minimum_detectable`` is
-    the smallest relative difference (a positive fraction) that would have been found with the power claimed,
-    None where it would be more than tenfold. ``hypothesis`` numbers the distinct questions from 1: figures
-    that are each other's reciprocal in all starts share one. All of them are None where there is no test.
+    the smallest relative difference (a positive fraction) that is found with the power claimed, None where it
+    would be more than tenfold. ``hypothesis`` numbers the distinct questions from 1: figures that are each
+    other's reciprocal in all starts share one. All of these are None where there is no test. ``caution`` says
+    what makes the outcome doubtful.
     """
 
     figure: Figure
@@ -175,6 +176,7 @@ class Finding:
     p_adjusted: float | None = None
     minimum_detectable: float | None = None
     hypothesis: int | None = None
+    caution: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

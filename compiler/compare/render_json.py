@@ -91,6 +91,7 @@ def _finding(finding: Finding) -> dict[str, object]:
         "p_value": finding.p_value,
         "p_adjusted": finding.p_adjusted,
         "hypothesis": finding.hypothesis,
+        "caution": finding.caution,
     }
 
 

@@ -23,6 +23,9 @@ def render_text(comparison: Comparison) -> str:
             lines.append("  " + _line(_row(finding), widths))
         reasons = dict.fromkeys(finding.why for finding in compared.findings if finding.hypothesis is None)
         lines.extend(f"  {why}" for why in reasons)
+        for finding in compared.findings:
+            if finding.caution:
+                lines.append(f"  caution: {finding.figure.title}: {finding.caution}")
         changed = compared.pair.changed
         lines.extend(f"  changed: {_plain(wording.difference(one))}" for one in changed[:_SHOWN_CHANGES])
         if len(changed) > _SHOWN_CHANGES:
@@ -61,6 +64,13 @@ def render_markdown(comparison: Comparison) -> str:
                 else:
                     lines.append("| " + " | ".join(map(_escape, cells)) + " |")
         lines += ["", _escape(wording.method(comparison)), ""]
+    cautions = [
+        ("caution", f"{compared.pair.base.label}: {finding.figure.title}: {finding.caution}")
+        for compared in comparison.compared
+        for finding in compared.findings
+        if finding.caution
+    ]
+    lines += [f"- {kind}: {_escape(text)}" for kind, text in cautions] + [""] * bool(cautions)
     changes = [
         ("changed", f"{compared.pair.base.label}: {wording.difference(one)}")
         for compared in comparison.compared

@@ -19,6 +19,9 @@ fraction of a percent are no reason to call one of them an outlier."""
 FALSE_OUTLIERS = 0.05
 """Probability with which any of the values of a normal distribution is called an outlier, at most."""
 
+CONSISTENT = 1.482602218505602
+"""Makes the MAD of a normal distribution its standard deviation."""
+
 MIN_VALUES = 4
 """Among fewer values a majority that agrees cannot be told from chance."""
 
@@ -26,7 +29,6 @@ FEW_HOSTS_GAP = 0.05
 """With two or three hosts: how much slower than all others, as a share, a host's ranks have to be."""
 
 _FEW_HOSTS_MIN_RANKS = 4
-_CONSISTENT = 1.482602218505602
 _SWEEPS = 20
 
 
@@ -58,7 +60,7 @@ class Spread:
     @property
     def relative(self) -> float:
         """Robust coefficient of variation: 1.4826 MAD over the median."""
-        return _CONSISTENT * self.mad / self.median if self.median else 0.0
+        return CONSISTENT * self.mad / self.median if self.median else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def outliers(values: Mapping[str, float], *, higher_is_slower: bool = True) -> l
     if len(values) < MIN_VALUES:
         return []
     found = spread_of(list(values.values()))
-    scale = max(_CONSISTENT * found.mad, SMALLEST_SCALE * abs(found.median))
+    scale = max(CONSISTENT * found.mad, SMALLEST_SCALE * abs(found.median))
     if scale == 0:
         return []
     limit = cutoff(len(values))

@@ -25,16 +25,16 @@ def verdict_line(comparison: Comparison) -> str:
 def _largest(comparison: Comparison) -> str:
     if comparison.outcome not in (Outcome.WORSE, Outcome.BETTER):
         return ""
-    found = [
-        (abs(finding.relative_difference), one.pair.base.label, finding)
-        for one in comparison.compared
-        for finding in one.findings
-        if finding.outcome is comparison.outcome
-    ]
-    found.sort(key=lambda item: -item[0])
+    # One figure stands for all that ask the same question.
+    questions: dict[int | None, tuple[str, Finding]] = {}
+    for one in comparison.compared:
+        for finding in one.findings:
+            if finding.outcome is comparison.outcome:
+                questions.setdefault(finding.hypothesis, (one.pair.base.label, finding))
+    found = sorted(questions.values(), key=lambda item: -abs(item[1].relative_difference))
     named = [
         f"{label}: {finding.figure.title} {percent(finding.relative_difference)}"
-        for _, label, finding in found[:_NAMED]
+        for label, finding in found[:_NAMED]
     ]
     more = len(found) - len(named)
     return f" ({'; '.join(named)}{f'; {more} more' if more else ''})"

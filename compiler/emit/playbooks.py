@@ -10,20 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compiler.emit import yaml_text
 from compiler.inventory.model import Inventory
-from compiler.plan.model import Plan, Step, Verb
+from compiler.plan.model import Plan, Run, Step, Verb
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEWEST_FORKS = 5
 _LONGEST_LINE = 80
 _MOST_FILES = 200
-_ON_THE_HOST = (
-    "container_runtime",
-    "python",
-    "work_dir",
-    "master_interface",
-    "image_cache_dir",
-    "cache_images_locally",
-)
+_ON_THE_HOST = ("container_runtime", "python", "work_dir", "master_interface")
 """Settings that roles read on each host; the others are in the plan."""
 
 
@@ -35,6 +28,8 @@ class Play:
     hosts: tuple[str, ...]
     verbs: tuple[str, ...]
     finish: bool
+    stopped_by: str | None
+    """The run with which this one ends, where it is stopped."""
 
     @property
     def name(self) -> str:
@@ -94,9 +89,9 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
             stand_ins=sorted({run.backend for run in plan.runs if not run.backend.startswith("deepep")}),
         ),
     )
-    for name in ("stop.yml", "collect.yml", "cleanup.yml"):
+    for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml"):
         yield name, environment.get_template(f"{name}.j2").render(hosts=hosts)
-    of_run = {run.id: run.hosts for run in plan.runs}
+    of_run = {run.id: run for run in plan.runs}
     template = environment.get_template("run.yml.j2")
     for path, steps in files:
         yield path, template.render(plays=list(_plays(steps, of_run)))
@@ -131,12 +126,14 @@ def _title(steps: Sequence[Step]) -> str:
     return f"Run {shown}"
 
 
-def _plays(steps: Sequence[Step], hosts: Mapping[str, tuple[str, ...]]) -> Iterator[Play]:
+def _plays(steps: Sequence[Step], runs: Mapping[str, Run]) -> Iterator[Play]:
     """Yields the plays: consecutive steps of one run make one."""
     start = 0
     for index, step in enumerate(steps, 1):
         if index == len(steps) or steps[index].run != step.run or step.verb is Verb.FINISH:
             part = steps[start:index]
             verbs = tuple(one.verb.value for one in part if one.verb is not Verb.FINISH)
-            yield Play(step.run, hosts[step.run], verbs, part[-1].verb is Verb.FINISH)
+            enders = [after.run for after in runs[step.run].after if after.type == "end_post_comp"]
+            stopped_by = enders[0] if Verb.STOP.value in verbs and enders else None
+            yield Play(step.run, runs[step.run].hosts, verbs, part[-1].verb is Verb.FINISH, stopped_by)
             start = index

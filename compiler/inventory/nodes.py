@@ -293,9 +293,8 @@ def _first(inventory: Inventory, excluded: set[str], wanted: int, place: Place, 
                 )
             ]
         )
-    return Choice(
-        tuple(free[:wanted]), f"the first {_count(wanted)} of the inventory" + _without(excluded, busy)
-    )
+    first = "the first host" if wanted == 1 else f"the first {wanted} hosts"
+    return Choice(tuple(free[:wanted]), f"{first} of the inventory{_without(excluded, busy)}")
 
 
 def _without(excluded: set[str], busy: set[str]) -> str:

@@ -111,7 +111,9 @@ class RunChecks:
         for name in settings.env:
             if name in LAUNCHER_SETS and self._first("environment", name):
                 yield finding(
-                    "env-overridden", f"deepep_env: {name} is set by the launcher; this value has no effect", None
+                    "env-overridden",
+                    f"deepep_env: {name} is set by the launcher; this value has no effect",
+                    None,
                 )
 
     def _program(self, entry: Entry, settings: Settings) -> Iterator[Diagnostic]:

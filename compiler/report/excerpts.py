@@ -10,7 +10,7 @@ from pathlib import Path
 from compiler.report.model import Excerpt
 
 BEFORE = 4
-AFTER = 14
+AFTER = 24
 LAST = 14
 _LONGEST = 300
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")

@@ -16,7 +16,7 @@ LARGEST_FILE = 64 << 20
 
 
 def read_traffic(path: Path, world_size: int, hosts: Sequence[str], ranks_per_host: int) -> Matrix | None:
-    """Returns token_matrix_kb.txt (world x world, kB), or None where it is missing or of another shape."""
+    """Returns token_matrix_kb.txt (world x world), or None where it is missing or of another shape."""
     rows = _rows(path)
     if rows is None or len(rows) != world_size or any(len(row) != world_size for row in rows):
         return None
@@ -25,10 +25,10 @@ def read_traffic(path: Path, world_size: int, hosts: Sequence[str], ranks_per_ho
     except ValueError:
         return None
     if world_size <= LARGEST_SHOWN:
-        return Matrix(values, [str(rank) for rank in range(world_size)], "kB", of_hosts=False)
+        return _scaled(values, [str(rank) for rank in range(world_size)], of_hosts=False)
     blocks = [range(n * ranks_per_host, (n + 1) * ranks_per_host) for n in range(len(hosts))]
     sums = [[sum(values[i][j] for i in source for j in target) for target in blocks] for source in blocks]
-    return Matrix(sums, list(hosts), "kB", of_hosts=True)
+    return _scaled(sums, list(hosts), of_hosts=True)
 
 
 def read_expert_load(path: Path, num_experts: int) -> list[int]:
@@ -44,6 +44,15 @@ def read_expert_load(path: Path, num_experts: int) -> list[int]:
     if min(loads) < 0 or max(loads) >= num_experts:
         return []
     return [loads.get(expert, 0) for expert in range(num_experts)]
+
+
+def _scaled(values: list[list[float]], labels: list[str], *, of_hosts: bool) -> Matrix:
+    """Returns a matrix given in kB in a unit that keeps its largest figure short."""
+    largest = max(max(row) for row in values)
+    for unit, factor in (("kB", 1.0), ("MB", 1e3), ("GB", 1e6)):
+        if largest < 1000 * factor or unit == "GB":
+            break
+    return Matrix([[value / factor for value in row] for row in values], labels, unit, of_hosts)
 
 
 def _rows(path: Path) -> list[list[str]] | None:

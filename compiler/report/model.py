@@ -73,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Kilobytes from each source (row) to each destination (column), with the name of each."""
+    """Data from each source (row) to each destination (column) in ``unit``, with the name of each."""
 
     values: Sequence[Sequence[float]]
     labels: Sequence[str]

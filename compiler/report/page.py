@@ -13,7 +13,6 @@ import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,7 +22,7 @@ from compiler import __version__
 from compiler.report import theme
 from compiler.report.host_judge import VERDICTS, bandwidth, duration
 from compiler.report.model import Session
-from compiler.report.plots import Plot, bandwidth_plot, expert_plot, rank_plot, traffic_plot
+from compiler.report.plots import bandwidth_plot, expert_plot, rank_plot, traffic_plot
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -51,6 +50,9 @@ def render_page(session: Session) -> str:
         for run in session.runs
     }
     plots = [*([overview] if overview else []), *(plot for found in of_runs.values() for plot in found)]
+    keys = list(session.hosts[0].facts) if session.hosts else []
+    known = [key for key in keys if any(host.facts[key] is not None for host in session.hosts)]
+    unknown = [key for key in keys if key not in known]
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     environment = _environment()
     return environment.get_template("report.html.j2").render(
@@ -60,13 +62,15 @@ def render_page(session: Session) -> str:
         overview=overview,
         links=any(r.simple_nvl_bw or r.simple_rdma_bw for run in session.runs for r in run.records),
         plots_of=of_runs,
-        plot_data=_embedded_json({"themes": _themes(), "plots": {plot.id: _data(plot) for plot in plots}}),
+        plot_data=_embedded_json({"themes": _themes(), "plots": {plot.id: plot.figure for plot in plots}}),
         any_plot=bool(plots),
         style=Markup(environment.get_template("page.css.j2").render(light=theme.LIGHT, dark=theme.DARK)),  # noqa: S704
         script=Markup(script),  # noqa: S704 - our own file
         library=_library()[0] if plots else "",
         script_hashes=[_hash(script), *([_library()[1]] if plots else [])],
         figures_in_table=FIGURES_IN_TABLE,
+        host_facts=known,
+        unknown_facts=unknown,
         details_open=len(session.runs) <= OPEN_RUNS,
         compiler_version=__version__,
     )
@@ -92,10 +96,6 @@ def _environment() -> Environment:
 
 def _themes() -> dict[str, dict[str, str]]:
     return {"light": theme.LIGHT, "dark": theme.DARK}
-
-
-def _data(plot: Plot) -> dict[str, Any]:
-    return plot.figure
 
 
 def _embedded_json(value: object) -> Markup:

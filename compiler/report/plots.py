@@ -64,9 +64,7 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
         "margin": {"l": 8, "r": 28, "t": 34, "b": 48},
     }
     best = max((value, run.label) for run in shown for op in operations if (value := _bandwidth(run, op)))
-    summary = (
-        f"Global bandwidth of {len(shown)} runs by operation; the highest is {best[0]:.3g} GB/s in {best[1]}."
-    )
+    summary = f"Global bandwidth of {len(shown)} runs; the highest is {best[0]:.3g} GB/s in {best[1]}."
     height = 110 + max(64, 26 * len(operations) + 14) * len(shown)
     return Plot(
         "bandwidth", "Bandwidth by operation and run", summary, {"data": traces, "layout": layout}, height
@@ -83,12 +81,12 @@ def rank_plot(run: Run) -> Plot | None:
         "xaxis": {"title": {"text": "Rank"}, "dtick": 1 if run.world_size <= 32 else None, "zeroline": False},
         "yaxis": {"title": {"text": "Time of an iteration, ms"}, "rangemode": "tozero"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "margin": {"l": 56, "r": 12, "t": 34, "b": 46},
+        "margin": {"l": 64, "r": 12, "t": 34, "b": 46},
     }
     slowest = max((time.median_s, time.rank, record.operation) for record in records for time in record.ranks)
     summary = (
-        f"Median, minimum and maximum time of an iteration on each of {run.world_size} ranks; the slowest median "
-        f"is {slowest[0] * 1e3:.3g} ms on rank {slowest[1]} in {slowest[2]}."
+        f"Median, minimum and maximum time of an iteration on each of {run.world_size} ranks; the slowest "
+        f"median is {slowest[0] * 1e3:.3g} ms on rank {slowest[1]} in {slowest[2]}."
     )
     return Plot(f"{run.anchor}-ranks", "Time per rank", summary, {"data": traces, "layout": layout}, 360)
 
@@ -120,7 +118,7 @@ def traffic_plot(run: Run) -> Plot | None:
         "yaxis": axis | {"title": {"text": f"from {what}"}, "autorange": "reversed"},
         "shapes": _host_borders(run, matrix),
         "annotations": _cell_figures(matrix, largest) if size <= _NUMBERS_IN_CELLS else [],
-        "margin": {"l": 56, "r": 12, "t": 16, "b": 46},
+        "margin": {"l": 64, "r": 12, "t": 16, "b": 46},
     }
     summary = (
         f"Data sent in one dispatch between {size} {what}s; the largest cell is {largest:.4g} {matrix.unit}."
@@ -144,25 +142,21 @@ def expert_plot(run: Run) -> Plot | None:
         "hovertemplate": "expert %{x}<br>%{y} selections<extra></extra>",
         "showlegend": False,
     }
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": mean, "y1": mean}
+    note = {"xref": "paper", "x": 1, "yref": "paper", "y": 1, "text": f"dashed: mean {mean:.4g}"}
     layout = {
         "bargap": 0.15,
-        "xaxis": {"title": {"text": "Expert"}, "zeroline": False},
+        "xaxis": {"title": {"text": "Expert"}, "zeroline": False, "range": [-0.5, len(loads) - 0.5]},
         "yaxis": {"title": {"text": "Selections"}, "rangemode": "tozero"},
-        "shapes": [
-            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": mean, "y1": mean, "line": {"dash": "dash", "width": 1}}
-        ],
-        "annotations": [
-            {
-                "xref": "paper", "x": 1, "y": mean, "text": f"mean {mean:.4g}",
-                "showarrow": False, "xanchor": "right", "yanchor": "bottom",
-            }
-        ],
-        "margin": {"l": 56, "r": 12, "t": 16, "b": 46},
-    }  # fmt: skip
-    summary = f"Selections of each of {len(loads)} experts: from {min(loads)} to {max(loads)}, {mean:.4g} in the mean."
-    return Plot(
-        f"{run.anchor}-experts", "Load of the experts", summary, {"data": [bars], "layout": layout}, 260
+        "shapes": [line | {"line": {"dash": "dash", "width": 1}}],
+        "annotations": [note | {"showarrow": False, "xanchor": "right", "yanchor": "bottom"}],
+        "margin": {"l": 64, "r": 12, "t": 26, "b": 46},
+    }
+    summary = (
+        f"Selections of {len(loads)} experts: from {min(loads)} to {max(loads)}, {mean:.4g} in the mean."
     )
+    figure = {"data": [bars], "layout": layout}
+    return Plot(f"{run.anchor}-experts", "Load of the experts", summary, figure, 260)
 
 
 def _bandwidth(run: Run, operation: str) -> float | None:

@@ -55,7 +55,7 @@ def _run(
     sweep = {key: text(value) for key, value in judged["sweep"].items()}
     return Run(
         id=judged["run"],
-        anchor="run-" + re.sub(r"[^A-Za-z0-9_-]", "-", judged["run"]),
+        anchor="run-" + re.sub(r"\s", "-", judged["run"]),
         label=judged["run"] + "".join(f", {key.rsplit('.', 1)[-1]}={value}" for key, value in sweep.items()),
         sweep=sweep,
         verdict=judged["verdict"],
@@ -212,7 +212,7 @@ def _hosts(top: Path, plan: Mapping[str, Any], runs: Sequence[Run]) -> list[Host
         found.append(
             (
                 name,
-                {key: None if value in ("null", "", None) else text(value) for key, value in facts.items()},
+                {key: None if value in ("null", "", None) else _fact(value) for key, value in facts.items()},
             )
         )
     keys = dict.fromkeys(key for _, facts in found for key in facts)
@@ -226,6 +226,10 @@ def _hosts(top: Path, plan: Mapping[str, Any], runs: Sequence[Run]) -> list[Host
         )
         for name, facts in found
     ]
+
+
+def _fact(value: object) -> str:
+    return ", ".join(map(text, value)) if isinstance(value, list) else text(value)
 
 
 def _versions(summary: Mapping[str, Any], session: Mapping[str, Any], runs: Sequence[Run]) -> list[Setting]:

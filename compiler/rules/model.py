@@ -1,4 +1,4 @@
-"""What rules get: the four kinds of thing that can be checked."""
+"""What rules get: a table with the keys of a test, a scenario before it is resolved, or a resolved case."""
 
 from __future__ import annotations
 
@@ -43,23 +43,7 @@ class RawScenario:
     catalog: Catalog
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about a run once its hosts are chosen."""
-
-    hosts: int
-    ranks_per_host: int
-    backend: str
-    """``deepep``, ``deepep_v1``, ``deepep_v2``, ``nccl`` or ``gloo``, never absent."""
-
-    @property
-    def ranks(self) -> int:
-        """World size."""
-        return self.hosts * self.ranks_per_host
-
-
 Findings: TypeAlias = Iterable[Diagnostic]
 TableRule: TypeAlias = Callable[[TestTable], Findings]
 ScenarioRule: TypeAlias = Callable[[RawScenario], Findings]
 CaseRule: TypeAlias = Callable[[Entry, Case], Findings]
-PlacedRule: TypeAlias = Callable[[Entry, Case, Facts], Findings]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from compiler.diagnostics.model import Diagnostic, Place
-from compiler.rules.model import Facts, RawScenario, TestTable
-from compiler.scenario.model import Case, Entry
+from compiler.rules.model import RawScenario, TestTable
+from compiler.scenario.model import Entry
 
 
 def check_table(table: TestTable) -> list[Diagnostic]:
@@ -28,13 +28,6 @@ def check_cases(entry: Entry) -> list[Diagnostic]:
     from compiler.rules.table import CASE_RULES
 
     return _once(one for case in entry.cases for rule in CASE_RULES for one in rule(entry, case))
-
-
-def check_placed(entry: Entry, case: Case, facts: Facts) -> list[Diagnostic]:
-    """Returns the findings in one case whose hosts are known."""
-    from compiler.rules.table import PLACED_RULES
-
-    return _once(one for rule in PLACED_RULES for one in rule(entry, case, facts))
 
 
 def _once(found: Iterable[Diagnostic]) -> list[Diagnostic]:

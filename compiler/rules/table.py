@@ -16,7 +16,7 @@ from compiler.rules import (
     topk,
     ue8m0,
 )
-from compiler.rules.model import CaseRule, PlacedRule, ScenarioRule, TableRule
+from compiler.rules.model import CaseRule, ScenarioRule, TableRule
 
 TABLE_RULES: tuple[TableRule, ...] = (
     no_effect.keys,
@@ -50,6 +50,3 @@ CASE_RULES: tuple[CaseRule, ...] = (
     idle_switches.without_effect,
 )
 """Each point of each entry's sweep, arguments merged and defaults filled in."""
-
-PLACED_RULES: tuple[PlacedRule, ...] = ()
-"""The same with hosts and ranks; limits that depend on them belong here."""

@@ -44,10 +44,12 @@ class Playbook:
     inventories: tuple[str, ...]
     extra_vars: tuple[str, ...]
     options: tuple[str, ...]
+    own_inventory: str | None = "inventory/hosts.yml"
+    """The bundle's inventory comes first, so that the user's adds to it."""
 
     def argv(self) -> list[str]:
-        """The command line; the bundle's own inventory first, so that the user's adds to it."""
-        inventories = ["inventory/hosts.yml", *self.inventories]
+        """Returns the command line."""
+        inventories = [*filter(None, [self.own_inventory]), *self.inventories]
         return [
             str(executable("ansible-playbook")),
             *(part for inventory in inventories for part in ("-i", inventory)),

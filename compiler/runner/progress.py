@@ -36,7 +36,10 @@ class Progress:
         kind, run, host = str(event.get("event", "")), event.get("run"), str(event.get("host", ""))
         if not isinstance(run, str):
             text = str(event.get("text") or event.get("phase") or kind)
-            if kind in ("session", "preflight", "stage", "cleanup", "warning", "close") and text != self._stage:
+            if (
+                kind in ("session", "preflight", "stage", "cleanup", "warning", "close")
+                and text != self._stage
+            ):
                 self._stage = text
                 self._line(f"{'' if kind in ('warning', 'preflight') else kind + ': '}{text}")
             return
@@ -57,9 +60,7 @@ class Progress:
 
     def _phase(self, state: _Run, host: str, event: Event) -> None:
         phase = str(event.get("phase", ""))
-        operation, done, total = event.get("operation"), event.get("done"), event.get("total")
-        parts = [phase] + [str(operation)] * bool(operation) + [f"{done}/{total}"] * bool(total)
-        state.detail = " ".join(parts)
+        state.detail = f"{phase} {_detail(event.get('progress'))}".rstrip()
         changed = state.phases.get(host) != phase and phase not in state.phases.values()
         state.phases[host] = phase
         if changed and not self._live:
@@ -94,3 +95,11 @@ class Progress:
         self.clear()
         self._out.write(f"{text}\n")
         self._out.flush()
+
+
+def _detail(progress: object) -> str:
+    if not isinstance(progress, dict):
+        return ""
+    total = progress.get("total")
+    count = f" {progress.get('done')}/{total}" if total else ""
+    return f"{progress.get('operation') or ''}{count}".strip()

@@ -15,9 +15,9 @@ from types import FrameType
 from compiler.runner.ansible import Playbook, end
 from compiler.runner.events import EventFile
 from compiler.runner.progress import Progress
+from compiler.runner.session import LOG
 
 POLL_S = 0.2
-LOG = "ansible.log"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+LOG = "ansible.log"
+
 
 class NotASessionError(Exception):
     """The directory holds no session."""
@@ -27,6 +29,11 @@ class Session:
     def events(self) -> Path:
         """The file that playbooks append their progress to."""
         return self.directory / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """Ansible's own output."""
+        return self.directory / LOG
 
 
 def create_directory(results: Path, scenario: str) -> Path:
@@ -50,10 +57,14 @@ def open_session(path: Path) -> Session:
     if not (path / "run.json").is_file():
         below = sorted(path.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
         if not below:
-            raise NotASessionError(f"{path} is no result directory: it has no run.json, and no folder in it has one")
+            raise NotASessionError(
+                f"{path} is no result directory: it has no run.json, and no folder in it has one"
+            )
         path = below[-1].parent
     try:
         facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        return Session(path.resolve(), facts["run_id"], facts["scenario"], facts["status"], Path(facts["bundle_dir"]))
+        return Session(
+            path.resolve(), facts["run_id"], facts["scenario"], facts["status"], Path(facts["bundle_dir"])
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotASessionError(f"{path / 'run.json'} cannot be read as a session: {error}") from error

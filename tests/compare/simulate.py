@@ -11,14 +11,15 @@ import argparse
 import math
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 from scipy import stats
 
-from compiler.compare import inference
+from compiler.compare import inference, spread
 from compiler.compare.model import Outcome
 
 Array = npt.NDArray[np.float64]
@@ -68,15 +69,15 @@ def draw(world: World, trees: int, rng: np.random.Generator) -> tuple[Array, Arr
 
 def outcomes(base: Array, new: Array) -> npt.NDArray[np.object_]:
     """Returns what the product says of each figure (a time: lower is better), shape (trees, figures)."""
-    found = inference.estimate(base, new)
-    adjusted = inference.holm(inference.p_value(found))
-    half = inference.half_width(found, ALPHA / base.shape[1])
-    return inference.decide(-found.difference, half, adjusted, ALPHA, MARGIN)
+    estimate = inference.estimate(base, new)
+    adjusted = inference.holm(inference.p_value(estimate))
+    half = inference.half_width(estimate, ALPHA / base.shape[1])
+    return inference.decide(-estimate.difference, half, adjusted, ALPHA, MARGIN)
 
 
 def welch(base: Array, new: Array) -> npt.NDArray[np.bool_]:
     """Returns which figures Welch's t test with Holm's correction would call different: the usual choice."""
-    p_values = stats.ttest_ind(base, new, axis=-1, equal_var=False).pvalue
+    p_values = np.asarray(stats.ttest_ind(base, new, axis=-1, equal_var=False).pvalue)
     return np.asarray(inference.holm(p_values) <= ALPHA)
 
 
@@ -91,12 +92,17 @@ def false_alarms(world: World, trees: int, rng: np.random.Generator) -> tuple[fl
     return float(alarm.any(axis=1).mean()), float(welch(base, new).any(axis=1).mean())
 
 
-def power(world: World, trees: int, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Returns the shares of shifted figures that are called ``worse``, ``same`` and ``better``."""
+def power(world: World, trees: int, rng: np.random.Generator) -> dict[Outcome, float]:
+    """Returns the share of shifted figures of which each outcome is said."""
     said = outcomes(*draw(world, trees, rng))[:, : world.shifted]
-    return tuple(  # type: ignore[return-value]
-        float((said == outcome).mean()) for outcome in (Outcome.WORSE, Outcome.SAME, Outcome.BETTER)
-    )
+    return {outcome: float((said == outcome).mean()) for outcome in Outcome}
+
+
+def found(world: World, trees: int, rng: np.random.Generator) -> float:
+    """Returns the share of shifted figures whose difference is shown, whether or not it matters."""
+    base, new = draw(world, trees, rng)
+    adjusted = inference.holm(inference.p_value(inference.estimate(base, new)))
+    return float((adjusted[:, : world.shifted] <= ALPHA).mean())
 
 
 def detectable(world: World) -> float | None:
@@ -126,19 +132,31 @@ def _intervals(base: Array, new: Array) -> dict[str, tuple[float, float]]:
     def shift(one: Array, other: Array, axis: int = -1) -> Array:
         return np.asarray(np.mean(other, axis=axis) - np.mean(one, axis=axis))
 
-    found: dict[str, tuple[float, float]] = {}
-    for name, method in (("percentile", "percentile"), ("BCa", "BCa")):
+    holding: dict[str, tuple[float, float]] = {}
+    methods: tuple[Literal["percentile", "BCa"], ...] = ("percentile", "BCa")
+    for method in methods:
         interval = stats.bootstrap(
             (base, new), shift, n_resamples=999, method=method, rng=np.random.default_rng(1)
         ).confidence_interval
-        found[name] = (float(interval.low), float(interval.high))
+        holding[method] = (float(interval.low), float(interval.high))
     studentised = inference.bootstrap_t(base, new, ALPHA)
     if studentised is not None:
-        found["studentised"] = studentised
+        holding["studentised"] = studentised
     estimate = inference.estimate(base, new)
     half = float(inference.half_width(estimate, ALPHA))
-    found["t (used)"] = (float(estimate.difference) - half, float(estimate.difference) + half)
-    return found
+    holding["t (used)"] = (float(estimate.difference) - half, float(estimate.difference) + half)
+    return holding
+
+
+def false_outliers(number: int, sets: int, rng: np.random.Generator) -> tuple[float, float]:
+    """Returns the share of sets of normal noise in which any value is called an outlier.
+
+    First for the cut-off in use, then for the usual 3.5.
+    """
+    values = rng.standard_normal((sets, number))
+    distances = np.abs(values - np.median(values, axis=1, keepdims=True))
+    scores = distances.max(axis=1) / (spread.CONSISTENT * np.median(distances, axis=1))
+    return float((scores > spread.cutoff(number)).mean()), float((scores > 3.5).mean())
 
 
 NULL_WORLDS = (
@@ -146,11 +164,14 @@ NULL_WORLDS = (
     *(World(f"{n} + {n}, 8 figures, correlation 0.8", n, n, correlation=0.8) for n in (2, 3, 5, 10)),
     World("2 + 10", 2, 10),
     World("3 + 8", 3, 8),
+    World("2 + 2, NEW twice as noisy", 2, 2, noise=2.0),
     World("3 + 3, NEW twice as noisy", 3, 3, noise=2.0),
     World("5 + 5, NEW twice as noisy", 5, 5, noise=2.0),
+    World("5 + 5, 32 figures, NEW twice as noisy", 5, 5, 32, noise=2.0),
+    World("5 + 4, NEW twice as noisy", 5, 4, noise=2.0),
     World("10 + 2, NEW twice as noisy", 10, 2, noise=2.0),
     World("10 + 3, NEW twice as noisy", 10, 3, noise=2.0),
-    World("10 + 10, NEW 5 times as noisy", 10, 10, noise=5.0),
+    World("10 + 10, NEW twice as noisy", 10, 10, noise=2.0),
     World("3 + 3, a tenth of all starts slowed", 3, 3, stragglers=0.1),
     World("5 + 5, a tenth of all starts slowed", 5, 5, stragglers=0.1),
     World("10 + 10, a tenth of all starts slowed", 10, 10, stragglers=0.1),
@@ -161,6 +182,7 @@ NULL_WORLDS = (
 BEYOND = (
     World("3 + 3, NEW 4 times as noisy", 3, 3, noise=4.0),
     World("5 + 5, NEW 4 times as noisy", 5, 5, noise=4.0),
+    World("10 + 10, NEW 4 times as noisy", 10, 10, noise=4.0),
     World("10 + 3, NEW 4 times as noisy", 10, 3, noise=4.0),
 )
 """Nothing differs, but the noise does by more than the method assumes for so few starts."""
@@ -185,8 +207,8 @@ def main() -> None:
         ((world.title, *map(_percent, false_alarms(world, args.trees, rng))) for world in BEYOND),
     )
     _table(
-        ("starts, spread", "detectable", "found at detectable", "found at 3 %", "found at 5 %", "same at 0 %",
-         "same at 3 %"),
+        ("starts, spread", "detectable", "found at detectable", "worse at +3 %", "worse at +5 %",
+         "worse at +10 %", "same at 0 %", "same at +3 %"),
         _power_rows(args.trees // 4, rng),
     )  # fmt: skip
     _table(
@@ -197,23 +219,34 @@ def main() -> None:
         ),
     )
 
+    _table(
+        ("values", "cut-off", "false outliers", "with 3.5"),
+        (
+            (str(n), f"{spread.cutoff(n):.2f}", *map(_percent, false_outliers(n, args.trees * 20 // n, rng)))
+            for n in (4, 5, 8, 9, 16, 32, 64, 128)
+        ),
+    )
+
 
 def _power_rows(trees: int, rng: np.random.Generator) -> Iterator[tuple[str, ...]]:
     for n in (2, 3, 5, 10):
         for cv in (0.005, 0.01, 0.02, 0.05):
-
-            def at(shift: float, n: int = n, cv: float = cv) -> tuple[float, float, float]:
-                return power(World("", n, n, cv=cv, shift=shift, shifted=1), trees, rng)
-
-            smallest = detectable(World("", n, n, cv=cv))
+            world = World("", n, n, cv=cv, shifted=1)
+            smallest = detectable(world)
             yield (
                 f"{n} + {n}, {cv:.1%}",
                 "> x10" if smallest is None else f"{math.expm1(smallest):.1%}",
-                "-" if smallest is None else _percent(at(smallest)[0]),
-                _percent(at(math.log1p(0.03))[0]),
-                _percent(at(math.log1p(0.05))[0]),
-                _percent(at(0.0)[1]),
-                _percent(at(MARGIN)[1]),
+                "-" if smallest is None else _percent(found(replace(world, shift=smallest), trees, rng)),
+                *(
+                    _percent(power(replace(world, shift=math.log1p(size)), trees, rng)[outcome])
+                    for size, outcome in (
+                        (0.03, Outcome.WORSE),
+                        (0.05, Outcome.WORSE),
+                        (0.10, Outcome.WORSE),
+                        (0.0, Outcome.SAME),
+                        (0.03, Outcome.SAME),
+                    )
+                ),
             )
 
 

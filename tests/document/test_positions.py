@@ -68,7 +68,7 @@ def test_spans_hold_the_key_and_the_value(text: str) -> None:
         ("[[T]]\n[[T.d]]\nid = 1\n[[T.d]]\nid = 2\n", ("T", 0, "d", 1, "id"), False, (5, 6, 5, 7)),
         ("[[T]]\n[T.c]\nx = 1\n", ("T", 0, "c", "x"), False, (3, 5, 3, 6)),
         ("'é' = '漢字'\r\nb = '😀' # x\r\nc = 1\r\n", ("b",), False, (2, 5, 2, 8)),
-        ("a.b.\"c d\" = 1\n", ("a", "b", "c d"), True, (1, 5, 1, 10)),
+        ('a.b."c d" = 1\n', ("a", "b", "c d"), True, (1, 5, 1, 10)),
         ("a = {x = 1, y = [1,\n 22]}\n", ("a", "y", 1), False, (2, 2, 2, 4)),
         ("a = [ # comment\n  1, # one\n  2,\n]\n", ("a", 1), False, (3, 3, 3, 4)),
         ('s = """\none\ntwo"""\n', ("s",), False, (1, 5, 3, 7)),

@@ -149,13 +149,13 @@ def test_check_mode_probes_the_hosts_and_starts_nothing(tmp_path: Path) -> None:
     assert not bundle.work_dir.exists()
 
 
-@pytest.mark.parametrize("option", ["--limit=local-1", "--tags=x", "--skip-tags=x"])
-def test_a_part_of_the_plan_is_never_a_success(tmp_path: Path, option: str) -> None:
+def test_a_part_of_the_plan_is_never_a_success(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, [stand_in_run("run", ["say=x"])])
-    done = bundle.play("site.yml", option)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stdout + done.stderr
-    assert not bundle.results.exists()
+    for option in ("--limit=local-1", "--tags=x"):
+        done = bundle.play("site.yml", option)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stdout + done.stderr
+        assert not bundle.results.exists()
 
 
 def test_a_changed_bundle_and_another_configuration_are_refused(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def running_on(bundle: Bundle, host: str) -> list[int]:
 
 
 def test_fewer_forks_than_hosts_wait_for_every_host(tmp_path: Path) -> None:
-    bundle = Bundle(tmp_path, [stand_in_run("run", ["local-1:sleep=3", "local-2:exit=4"])])
+    bundle = Bundle(tmp_path, [stand_in_run("run", ["local-1:sleep=600", "local-2:exit=4"])])
     done = bundle.play("site.yml", "--forks=1", "-e", "deepep_run_poll_seconds=1")
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout.count("Watch the run to its end") > 1

@@ -71,7 +71,7 @@ def test_num_nodes_takes_the_first_hosts_of_the_inventory() -> None:
 
 
 def test_without_nodes_and_num_nodes_there_is_one_host() -> None:
-    assert choose()[0] == Choice(("node01",), "the first 1 host of the inventory")
+    assert choose()[0] == Choice(("node01",), "the first host of the inventory")
 
 
 def test_excluded_hosts_are_taken_by_nobody() -> None:

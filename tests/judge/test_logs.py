@@ -29,7 +29,7 @@ LINES = {
     "supervisor-failed": "2026-01-02T03:04:05Z supervisor failed: KeyError: 'x'",
     "deepep-cpu-recv": "RuntimeError: DeepEP error: CPU recv timeout",
     "deepep-dispatch-cpu": "RuntimeError: DeepEP error: timeout (dispatch CPU)",
-    "deepep-rdma-sender": "DeepEP dispatch RDMA sender timeout, channel: 1, RDMA: 0, nvl: 3, dst RDMA: 1",
+    "deepep-rdma-sender": "DeepEP dispatch RDMA sender timeout, channel: 1, RDMA: 0, dst RDMA: 1",
     "deepep-forwarder": "DeepEP dispatch forwarder timeout (RDMA check), channel: 1, src RDMA lane: 1",
     "deepep-ll-masked": "Warning: DeepEP timeout for dispatch receive, rank 1, src_rank 3",
     "deepep-timeout": "DeepEP timeout check failed: rank = 3",

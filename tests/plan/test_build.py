@@ -244,7 +244,8 @@ def test_overlapping_entries_that_name_the_same_host() -> None:
 
 def test_overlapping_entries_that_need_too_many_hosts() -> None:
     findings = refused(
-        entry("a", case(num_nodes=3)), entry("b", case(num_nodes=2), after=[("start_post_init", "a")])
+        entry("a", case(num_nodes=3, num_experts=12)),
+        entry("b", case(num_nodes=2), after=[("start_post_init", "a")]),
     )
     assert slugs(findings) == ["too-few-hosts"]
     assert "busy" in findings[0].message

@@ -45,7 +45,8 @@ def test_a_background_load() -> None:
     main = entry("main", after=[("start_post_init", "load")])
     made = order(load, main, entry("last"))
     assert words(made) == (
-        "start:load0 start:main0 await:main0 finish:main0 stop:load0 finish:load0 start:last0 await:last0 finish:last0"
+        "start:load0 start:main0 await:main0 finish:main0 stop:load0 finish:load0 "
+        "start:last0 await:last0 finish:last0"
     )
     assert made.concurrent == {"load": frozenset({"main"}), "main": frozenset({"load"})}
 
@@ -72,7 +73,8 @@ def test_one_of_the_overlapping_may_have_several_runs() -> None:
     main = entry("main", after=[("start_post_init", "load")])
     made = order(load, main, runs={"main": 2})
     assert words(made) == (
-        "start:load0 start:main0 await:main0 finish:main0 start:main1 await:main1 finish:main1 stop:load0 finish:load0"
+        "start:load0 start:main0 await:main0 finish:main0 start:main1 await:main1 finish:main1 "
+        "stop:load0 finish:load0"
     )
 
 
@@ -90,8 +92,16 @@ def test_a_chain_as_long_as_the_scenario() -> None:
 @pytest.mark.parametrize(
     ("entries", "runs", "says"),
     [
-        ([entry("a", after=[("start_post_comp", "b")]), entry("b", after=[("start_post_comp", "a")])], {}, "the other way"),
-        ([entry("a", after=[("start_post_init", "b")]), entry("b", after=[("start_post_init", "a")])], {}, "before itself"),
+        (
+            [entry("a", after=[("start_post_comp", "b")]), entry("b", after=[("start_post_comp", "a")])],
+            {},
+            "the other way",
+        ),
+        (
+            [entry("a", after=[("start_post_init", "b")]), entry("b", after=[("start_post_init", "a")])],
+            {},
+            "before itself",
+        ),
         ([entry("a", after=[("end_post_comp", "b")]), entry("b", after=[("end_post_comp", "a")])], {}, "end"),
         (
             [entry("a", after=[("end_post_comp", "b")]), entry("b", after=[("start_post_comp", "a")])],

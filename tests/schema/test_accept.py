@@ -118,35 +118,36 @@ def changed_or_set(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
     return changed(value, parent, table)
 
 
-SCHEMAS = st.recursive(
-    st.one_of(
-        st.builds(lambda kind: {"type": kind}, st.sampled_from(["string", "integer", "number", "boolean", "array"])),
-        st.builds(lambda low, high: {"minimum": low, "maximum": high}, st.integers(-2, 2), st.integers(-2, 2)),
-        st.builds(lambda low, high: {"minLength": low, "maxLength": high}, st.integers(0, 2), st.integers(0, 2)),
-        st.builds(lambda low, high: {"minItems": low, "maxItems": high}, st.integers(0, 2), st.integers(0, 2)),
-        st.builds(lambda values: {"enum": values}, st.lists(st.sampled_from(["a", "b", 1, True]), min_size=1)),
-        st.sampled_from([{"pattern": "^a"}, {"uniqueItems": True}, {"const": "a"}, {"const": 1}, True, False]),
-        st.just({"notAKeyword": 1}),
-    ),
-    lambda inner: st.one_of(
-        st.builds(lambda item: {"type": "array", "items": item}, inner),
-        st.builds(lambda one, two: {"anyOf": [one, two]}, inner, inner),
-        st.builds(lambda one, two: {"allOf": [one, two]}, inner, inner),
-        st.builds(lambda one, other: {"properties": {"a": one}, "additionalProperties": other}, inner, inner),
-        st.builds(lambda other: {"additionalProperties": other, "required": ["a"]}, inner),
-        st.builds(lambda name: {"propertyNames": name}, inner),
-        st.builds(
-            lambda then, other: {
-                "if": {"properties": {"k": {"const": "a"}}, "required": ["k"]},
-                "then": then,
-                "else": other,
-            },
-            inner,
-            inner,
-        ),
-    ),
-    max_leaves=6,
-)  # fmt: skip
+TYPES = ["string", "integer", "number", "boolean", "array"]
+SMALL = st.integers(0, 2)
+
+SIMPLE = st.one_of(
+    st.sampled_from(TYPES).map(lambda kind: {"type": kind}),
+    st.tuples(st.integers(-2, 2), st.integers(-2, 2)).map(lambda low: {"minimum": low[0], "maximum": low[1]}),
+    st.tuples(SMALL, SMALL).map(lambda low: {"minLength": low[0], "maxLength": low[1]}),
+    st.tuples(SMALL, SMALL).map(lambda low: {"minItems": low[0], "maxItems": low[1]}),
+    st.lists(st.sampled_from(["a", "b", 1, True]), min_size=1).map(lambda values: {"enum": values}),
+    st.sampled_from([{"pattern": "^a"}, {"uniqueItems": True}, {"const": "a"}, {"const": 1}, True, False]),
+    st.just({"notAKeyword": 1}),
+)
+
+CONDITION = {"properties": {"k": {"const": "a"}}, "required": ["k"]}
+
+
+def combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    pair = st.tuples(inner, inner)
+    return st.one_of(
+        inner.map(lambda one: {"type": "array", "items": one}),
+        pair.map(lambda both: {"anyOf": list(both)}),
+        pair.map(lambda both: {"allOf": list(both)}),
+        pair.map(lambda both: {"properties": {"a": both[0]}, "additionalProperties": both[1]}),
+        inner.map(lambda one: {"additionalProperties": one, "required": ["a"]}),
+        inner.map(lambda one: {"propertyNames": one}),
+        pair.map(lambda both: {"if": CONDITION, "then": both[0], "else": both[1]}),
+    )
+
+
+SCHEMAS = st.recursive(SIMPLE, combined, max_leaves=6)
 
 INSTANCES = st.recursive(
     st.one_of(st.integers(-3, 3), st.booleans(), st.sampled_from(["", "a", "ab", 1.0, 0.5, float("nan")])),

@@ -19,8 +19,8 @@ class Finding:
     """One finding, ready to become a diagnostic once the caller knows where ``key`` stands.
 
     ``key`` is the path within a test, e.g. ``("cmd_args", "tokens")``; ``num_nodes`` and ``time_limit``
-    belong to an entry. ``releases`` are the DeepEP releases that the finding holds for, where these are not all
-    that may be installed. ``points`` names the runs it was found in, where these are not all.
+    belong to an entry. ``releases`` are the DeepEP releases that the finding holds for, where these are not
+    all that may be installed. ``points`` names the runs it was found in, where these are not all.
     """
 
     code: str
@@ -42,7 +42,7 @@ def check_run(facts: RunFacts) -> tuple[Finding, ...]:
     """
     if facts.world_size < 1:
         return ()
-    runs = [_run(facts, release) for release in _candidates(facts)]
+    runs = [Run.of(facts, release, _kernel(facts, release)) for release in _candidates(facts)]
     found = [list(_problems(run)) for run in runs]
     hopeless = all(any(rule.severity is Severity.ERROR for rule, _ in problems) for problems in found)
     plain = runs[0].kernel is Kernel.COLLECTIVE
@@ -82,10 +82,6 @@ def _candidates(facts: RunFacts) -> tuple[Release, ...]:
     if facts.backend == "deepep_v2" and facts.program == "bundled" and facts.deepep_version is None:
         return tuple(release for release in possible if release.has_v2)
     return possible
-
-
-def _run(facts: RunFacts, release: Release) -> Run:
-    return Run(facts, release, _kernel(facts, release))
 
 
 def _kernel(facts: RunFacts, release: Release) -> Kernel:

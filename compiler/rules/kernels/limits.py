@@ -77,6 +77,12 @@ def limits() -> Mapping[str, Limit]:
     )
 
 
+@cache
+def limit_values(version: str) -> Mapping[str, LimitValue]:
+    """Returns the values of all limits of a release by slug."""
+    return {slug: limit.value[version] for slug, limit in limits().items() if version in limit.value}
+
+
 def releases_for(deepep_version: str | None) -> tuple[Release, ...]:
     """Returns the releases that stand for an installed version; all of them where it is not known.
 

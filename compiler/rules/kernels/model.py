@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from compiler.diagnostics.model import KeyPath, Severity
-from compiler.rules.kernels.limits import Limit, LimitValue, Release, limits
+from compiler.rules.kernels.limits import Limit, LimitValue, Release, limit_values, limits
 from compiler.scenario.model import Arguments
 
 GROUP = 8
@@ -68,41 +68,42 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run under one release of DeepEP: what a rule's check gets."""
+    """One run under one release of DeepEP, with what checks ask for most: what a rule's check gets.
+
+    ``groups`` are V1's groups of 8 ranks, at least one. ``experts_per_rank`` is rounded up where the experts
+    do not come out even. ``element_bytes`` are those of one channel in dispatch; combine always sends two.
+    """
 
     facts: RunFacts
     release: Release
     kernel: Kernel
+    arguments: Arguments
+    hosts: int
+    ranks_per_host: int
+    ranks: int
+    groups: int
+    experts_per_rank: int
+    element_bytes: int
+    limit: Callable[[str], LimitValue]
+    """Returns the value of a limit, by slug, in this release."""
 
-    @property
-    def arguments(self) -> Arguments:
-        """The arguments of this run."""
-        return self.facts.arguments
-
-    @property
-    def hosts(self) -> int:
-        """Number of hosts."""
-        return self.facts.nodes
-
-    @property
-    def ranks_per_host(self) -> int:
-        """Number of ranks on each host."""
-        return self.facts.ranks_per_host
-
-    @property
-    def ranks(self) -> int:
-        """World size."""
-        return self.facts.nodes * self.facts.ranks_per_host
-
-    @property
-    def groups(self) -> int:
-        """Groups of 8 ranks in V1, at least one."""
-        return max(self.ranks // GROUP, 1)
-
-    @property
-    def experts_per_rank(self) -> int:
-        """Experts of one rank, rounded up where they do not come out even."""
-        return -(-self.arguments.num_experts // self.ranks)
+    @classmethod
+    def of(cls, facts: RunFacts, release: Release, kernel: Kernel) -> Run:
+        """Returns the run; it has at least one rank."""
+        arguments, ranks = facts.arguments, facts.world_size
+        return cls(
+            facts=facts,
+            release=release,
+            kernel=kernel,
+            arguments=arguments,
+            hosts=facts.nodes,
+            ranks_per_host=facts.ranks_per_host,
+            ranks=ranks,
+            groups=max(ranks // GROUP, 1),
+            experts_per_rank=-(-arguments.num_experts // ranks),
+            element_bytes=1 if arguments.data_type == "fp8" else 2,
+            limit=limit_values(release.version).__getitem__,
+        )
 
     @property
     def sms(self) -> int:
@@ -110,20 +111,11 @@ class Run:
         return V1_DEFAULT_SMS if self.arguments.num_sms is None else self.arguments.num_sms
 
     @property
-    def element_bytes(self) -> int:
-        """Bytes of one channel in dispatch; combine always sends two."""
-        return 1 if self.arguments.data_type == "fp8" else 2
-
-    @property
     def shape(self) -> str:
         """The ranks as text, e.g. ``16 ranks (2 hosts x 8 assumed)``."""
         assumed = " assumed" if self.facts.ranks_assumed else ""
         hosts = f"{self.hosts} host{'' if self.hosts == 1 else 's'} {TIMES} {self.ranks_per_host}"
         return f"{self.ranks} rank{'' if self.ranks == 1 else 's'} ({hosts}{assumed})"
-
-    def limit(self, slug: str) -> LimitValue:
-        """Returns a limit's value in this release."""
-        return limits()[slug].value[self.release.version]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """All kernel rules, in one table. A rule that is not listed here does not exist.
 
 Severity, requirement, reason, numbers and sources of a rule stand under its slug in ``limits.toml``. Codes:
-30x all backends, 31x ranks and hosts, 32x and 33x V1 standard, 34x low latency, 36x and 37x V2, 38x memory and
-time, 45x the environment, 9xx known to be broken.
+30x all backends, 31x ranks and hosts, 32x and 33x V1 standard, 34x low latency, 36x and 37x V2, 38x memory
+and time, 45x the environment, 9xx known to be broken.
 """
 
 from __future__ import annotations

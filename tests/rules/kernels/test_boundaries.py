@@ -45,7 +45,7 @@ BOUNDARIES: list[tuple[str, str, int, dict[str, Any], str, int, int]] = [
     ("DEP365", "deepep_v2", 2, {}, "num_experts", 1920, 1936),
     ("DEP366", "deepep_v2", 1, {}, "num_topk", 32, 33),
     ("DEP370", "deepep_v2", 2, {}, "hidden_size", 57600, 57856),
-    ("DEP370", "deepep_v2", 1, {}, "hidden_size", 115456, 115712),
+    ("DEP370", "deepep_v2", 1, {}, "hidden_size", 115200, 115456),
     ("DEP371", "deepep_v2", 2, {}, "num_sms", 132, 133),
     ("DEP372", "deepep_v2", 2, {}, "num_qps_per_rank", 129, 130),
 ]

@@ -1,4 +1,4 @@
-"""A rule fires only where it belongs: backend, mode, program, release; and findings of a sweep are told once."""
+"""A rule fires only where it belongs; a sweep tells a finding once; no value makes an exception."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from typing import Any, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
 
 from .files import read_json, write_json, write_text
 from .session import Session
@@ -31,7 +32,7 @@ def target_of(name: str, host: str) -> str | None:
     return f"files/{host}/{name}"
 
 
-def distribute(incoming: str, names: list[str], run_dir: str, host: str, head: bool) -> list[str]:
+def distribute(incoming: Path, names: list[str], run_dir: Path, host: str, head: bool) -> list[str]:
     """Moves a host's unpacked files to their places; returns the relative paths.
 
     Where two hosts wrote the same path, the head's file stays and the other's goes below ``files/<host>/``.
@@ -41,32 +42,32 @@ def distribute(incoming: str, names: list[str], run_dir: str, host: str, head: b
         target = target_of(name, host)
         if target is None:
             continue
-        path = os.path.join(run_dir, target)
-        if not head and os.path.exists(path) and target == name:
+        path = run_dir / target
+        if not head and path.exists() and target == name:
             if name in ("config.yaml", "env_vars.sh"):
                 target = f"logs/{host}.{name}"
             else:
                 target = f"files/{host}/{name}"
-            path = os.path.join(run_dir, target)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.replace(os.path.join(incoming, name), path)
+            path = run_dir / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (incoming / name).replace(path)
         placed.append(target)
     shutil.rmtree(incoming, ignore_errors=True)
     return placed
 
 
 def finish_run(session: Session, key: str) -> None:
-    """Writes what spans all hosts of a run: launch.json, job.toml, test-run.toml, hostfile.txt, the joined logs."""
+    """Writes the files of a run that span its hosts: launch, job, test and host lists, and the joined logs."""
     run = session.run(key)
     folder = session.run_dir(key)
     hosts = [host["name"] for host in sorted(run["hosts"], key=lambda host: int(host["node_rank"]))]
-    write_text(os.path.join(folder, "hostfile.txt"), "".join(host + "\n" for host in hosts))
-    write_text(os.path.join(folder, "test-run.toml"), dumps(_test_run(session, run, hosts)))
+    write_text(folder / "hostfile.txt", "".join(host + "\n" for host in hosts))
+    write_text(folder / "test-run.toml", dumps(_test_run(session, run, hosts)))
     launch = _launch(session, run, hosts)
     if session.skipped(key) is None:
-        write_json(os.path.join(folder, "launch.json"), launch)
+        write_json(folder / "launch.json", launch)
     states = {host: _state(session, key, host) for host in hosts}
-    write_text(os.path.join(folder, "job.toml"), dumps(_job(session, run, hosts, states, launch)))
+    write_text(folder / "job.toml", dumps(_job(session, run, hosts, states, launch)))
     if session.skipped(key) is None:
         for kind in ("stdout", "stderr"):
             _join(folder, hosts, kind)
@@ -74,7 +75,7 @@ def finish_run(session: Session, key: str) -> None:
 
 def _state(session: Session, key: str, host: str) -> dict[str, Any]:
     """Returns the host's own last state, else what the controller saw last, and leaves it in logs/."""
-    path = os.path.join(session.run_dir(key), "logs", host + ".state.json")
+    path = session.run_dir(key) / "logs" / f"{host}.state.json"
     own = read_json(path)
     seen = session.host_state(key, host)
     if own is not None and own.get("status") == "ended":
@@ -95,7 +96,7 @@ def _test_run(session: Session, run: Mapping[str, Any], hosts: list[str]) -> dic
         "description": run.get("description"),
         "nnodes": len(hosts),
         "nodes": hosts,
-        "output_path": session.run_dir(run["id"]),
+        "output_path": str(session.run_dir(run["id"])),
         "current_iteration": run["iteration"],
         "step": run.get("step"),
         "sweep": run.get("sweep") or None,
@@ -207,17 +208,18 @@ def job_state(states: Mapping[str, Mapping[str, Any]], skipped: bool) -> str:
     return "FAILED"
 
 
-def _join(folder: str, hosts: list[str], kind: str) -> None:
+def _join(folder: Path, hosts: list[str], kind: str) -> None:
     """Joins the logs of one kind, each line with its host in front, hosts in order of their rank."""
-    path = os.path.join(folder, f"{kind}.txt")
-    with open(path + ".new", "wb") as out:
+    fresh = folder / f"{kind}.txt.new"
+    with fresh.open("wb") as out:
         for host in hosts:
-            prefix = f"[{host}] ".encode()
-            try:
-                stream = open(os.path.join(folder, "logs", f"{host}.{kind}.txt"), "rb")  # noqa: SIM115 - below
-            except OSError:
-                continue
-            with stream:
-                for line in stream:
-                    out.write(prefix + (line if line.endswith(b"\n") else line + b"\n"))
-    os.replace(path + ".new", path)
+            path = folder / "logs" / f"{host}.{kind}.txt"
+            if path.is_file():
+                _prefix(path, f"[{host}] ".encode(), out)
+    fresh.replace(folder / f"{kind}.txt")
+
+
+def _prefix(path: Path, prefix: bytes, out: IO[bytes]) -> None:
+    with path.open("rb") as stream:
+        for line in stream:
+            out.write(prefix + (line if line.endswith(b"\n") else line + b"\n"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from typing import Any, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from . import processes
 from .control import end_marked, observe, runs_below, stop_runs
@@ -13,7 +14,7 @@ from .lock import lock_path, remove_if_free
 from .state import host_dir, run_dir
 
 
-def clean(work_dir: str, host: str, run_id: str, keep: Sequence[str], dry: bool) -> dict[str, Any]:
+def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool) -> dict[str, Any]:
     """Cleans up after session ``run_id``, or after every session that no longer runs where it is empty.
 
     Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions]}``. With
@@ -33,8 +34,8 @@ def clean(work_dir: str, host: str, run_id: str, keep: Sequence[str], dry: bool)
         started = runs_below(base)
         kept = sorted(set(keep) & set(started))
         done["kept"] += kept
-        if os.path.isdir(base):
-            done["removed"].append(base)
+        if base.is_dir():
+            done["removed"].append(str(base))
         if not dry:
             _remove(work_dir, session, base, [run for run in started if run not in kept] if kept else None)
     if not dry:
@@ -42,37 +43,35 @@ def clean(work_dir: str, host: str, run_id: str, keep: Sequence[str], dry: bool)
     return done
 
 
-def _sessions(work_dir: str, host: str) -> list[str]:
-    names = sorted(os.listdir(work_dir)) if os.path.isdir(work_dir) else []
-    return [
-        name for name in names if SAFE_NAME.match(name) and os.path.isdir(os.path.join(work_dir, name, host))
-    ]
+def _sessions(work_dir: Path, host: str) -> list[str]:
+    names = sorted(path.name for path in work_dir.iterdir()) if work_dir.is_dir() else []
+    return [name for name in names if SAFE_NAME.match(name) and (work_dir / name / host).is_dir()]
 
 
-def _runs(base: str) -> bool:
+def _runs(base: Path) -> bool:
     states = [observe(run_dir(base, run)) for run in runs_below(base)]
     return any(state is not None and state["status"] != "ended" for state in states)
 
 
-def _remove(work_dir: str, session: str, base: str, runs: Any) -> None:
+def _remove(work_dir: Path, session: str, base: Path, runs: list[str] | None) -> None:
     if runs is None:
         shutil.rmtree(base, ignore_errors=True)
     else:
         for run in runs:
             shutil.rmtree(run_dir(base, run), ignore_errors=True)
-        shutil.rmtree(os.path.join(base, "program"), ignore_errors=True)
-    _rmdir(os.path.join(work_dir, session))
+        shutil.rmtree(base / "program", ignore_errors=True)
+    _rmdir(work_dir / session)
 
 
-def _remove_empty(work_dir: str, host: str) -> None:
+def _remove_empty(work_dir: Path, host: str) -> None:
     if remove_if_free(lock_path(work_dir, host)):
-        _rmdir(os.path.join(work_dir, "locks"))
+        _rmdir(work_dir / "locks")
     _rmdir(work_dir)
 
 
-def _rmdir(path: str) -> None:
+def _rmdir(path: Path) -> None:
     try:
-        os.rmdir(path)
+        path.rmdir()
     except OSError:
         # Not empty, or never there: other sessions or hosts share it.
         return

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from . import processes
 from .files import read_json, write_json, write_text
@@ -15,7 +17,6 @@ from .launch import LaunchError, expand_argv, expand_environment, render_config,
 from .lock import lock_path
 from .stage import write_metadata
 from .state import (
-    State,
     ended,
     guardian_of,
     new_state,
@@ -37,16 +38,18 @@ class Refused(Exception):
     """A request that this host cannot meet; the text says why."""
 
 
-def load_slice(base: str) -> dict[str, Any]:
+def load_slice(base: Path) -> dict[str, Any]:
     """Returns this host's part of the plan. Raises Refused before anything was staged."""
-    plan = read_json(os.path.join(base, "plan.json"))
+    plan = read_json(base / "plan.json")
     if plan is None:
         raise Refused("nothing is staged for this session on this host")
     return plan
 
 
-def start(base: str, work_dir: str, run: str, master_addr: str, master_port: int, python: str) -> State:
-    """Starts the supervisor of ``run`` and returns its first state; a run that was started before stays as it is.
+def start(
+    base: Path, work_dir: Path, run: str, master_addr: str, master_port: int, python: str
+) -> dict[str, Any]:
+    """Starts the supervisor of ``run`` and returns its first state; one that was started before stays.
 
     Raises Refused for a run that this host has no part in, and LaunchError for one it cannot start.
     """
@@ -61,9 +64,9 @@ def start(base: str, work_dir: str, run: str, master_addr: str, master_port: int
     prepare(plan, spec, base, folder, work_dir, master_addr, master_port, python)
     # An absent state must mean "never started": this one is replaced by the supervisor's own.
     write_state(folder, new_state(plan["run_id"], run, plan["host"]))
-    with open(os.path.join(folder, "logs", "supervisor.txt"), "ab") as output:
+    with (folder / "logs" / "supervisor.txt").open("ab") as output:
         guardian = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, "-I", os.path.join(base, "program", "supervise.py"), folder],
+            [sys.executable, "-I", str(base / "program" / "supervise.py"), str(folder)],
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -88,20 +91,20 @@ def start(base: str, work_dir: str, run: str, master_addr: str, master_port: int
 def prepare(
     plan: Mapping[str, Any],
     spec: Mapping[str, Any],
-    base: str,
-    folder: str,
-    work_dir: str,
+    base: Path,
+    folder: Path,
+    work_dir: Path,
     master_addr: str,
     master_port: int,
     python: str,
 ) -> None:
     """Writes what the run needs into its directory: launch.json, config.yaml, env_vars.sh, logs/."""
-    os.makedirs(os.path.join(folder, "logs"), exist_ok=True)
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
     run_env, unset = expand_environment(spec["env"], os.environ)
     variables = {
         "python": python,
-        "program_dir": os.path.join(base, "program"),
-        "run_dir": folder,
+        "program_dir": str(base / "program"),
+        "run_dir": str(folder),
         "node_rank": str(spec["node_rank"]),
         "master_addr": master_addr,
         "master_port": str(master_port),
@@ -115,31 +118,31 @@ def prepare(
     argv = expand_argv(spec["argv"], variables)
     if not argv:
         raise LaunchError("the plan holds an empty command line")
-    write_text(os.path.join(folder, "config.yaml"), render_config(spec["config"]))
+    write_text(folder / "config.yaml", render_config(spec["config"]))
     write_metadata(base, folder, spec["nodes"], spec["ranks_per_host"])
-    write_text(os.path.join(folder, "env_vars.sh"), render_env_vars({**run_env, **marks}))
+    write_text(folder / "env_vars.sh", render_env_vars({**run_env, **marks}))
     write_json(
-        os.path.join(folder, "launch.json"),
+        folder / "launch.json",
         {
             "run_id": plan["run_id"],
             "run": spec["id"],
             "host": plan["host"],
             "node_rank": spec["node_rank"],
             "argv": argv,
-            "cwd": folder,
+            "cwd": str(folder),
             "env": {**run_env, **marks},
             "unset_variables": unset,
             "master_addr": master_addr,
             "master_port": master_port,
             "time_limit_s": spec["time_limit_s"],
             "grace_s": GRACE_S,
-            "lock": lock_path(work_dir, plan["host"]),
+            "lock": str(lock_path(work_dir, plan["host"])),
         },
         mode=0o600,
     )
 
 
-def observe(folder: str) -> State | None:
+def observe(folder: Path) -> dict[str, Any] | None:
     """Returns the state of a run, None where it was never started.
 
     A state that says "running" is believed only while its supervisor, or that one's guardian, is alive.
@@ -166,7 +169,7 @@ def observe(folder: str) -> State | None:
     return state
 
 
-def fingerprint(state: State | None) -> str:
+def fingerprint(state: dict[str, Any] | None) -> str:
     """Returns a text that differs once something happened that others want to know: not every iteration."""
     if state is None:
         return "none"
@@ -174,7 +177,7 @@ def fingerprint(state: State | None) -> str:
     return f"{state['status']}/{state['phase']}/{operation}/{state['outcome']}"
 
 
-def wait_for_change(folder: str, seen: str, seconds: float) -> State | None:
+def wait_for_change(folder: Path, seen: str, seconds: float) -> dict[str, Any] | None:
     """Returns the state as soon as its fingerprint differs from ``seen``, at the latest after ``seconds``."""
     end = time.monotonic() + seconds
     while True:
@@ -184,7 +187,7 @@ def wait_for_change(folder: str, seen: str, seconds: float) -> State | None:
         time.sleep(min(0.2, max(0.0, end - time.monotonic())))
 
 
-def stop(folder: str, cause: str, wait_s: float = GRACE_S + 25.0) -> State | None:
+def stop(folder: Path, cause: str, wait_s: float = GRACE_S + 25.0) -> dict[str, Any] | None:
     """Ends a run and returns its last state; one that never started or has ended stays as it is."""
     state = observe(folder)
     if state is None or state["status"] == "ended":
@@ -204,7 +207,7 @@ def stop(folder: str, cause: str, wait_s: float = GRACE_S + 25.0) -> State | Non
     return state
 
 
-def ask_to_stop(folder: str, cause: str) -> bool:
+def ask_to_stop(folder: Path, cause: str) -> bool:
     """Asks the supervisor of a run to end it; returns whether there was one to ask."""
     state = read_state(folder)
     keeper = supervisor_of(state) if state else None
@@ -215,7 +218,7 @@ def ask_to_stop(folder: str, cause: str) -> bool:
     return True
 
 
-def stop_runs(base: str, run: str, cause: str) -> tuple[list[str], dict[str, State]]:
+def stop_runs(base: Path, run: str, cause: str) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Stops ``run``, or all runs below a host directory; returns the ids of those that ran, and all states.
 
     All are asked before the first is waited for.
@@ -237,12 +240,7 @@ def end_marked(run_id: str, host: str, run: str | None = None) -> list[int]:
     return processes.end_all(lambda: processes.with_environment(marks), GRACE_S)
 
 
-def runs_below(base: str) -> list[str]:
+def runs_below(base: Path) -> list[str]:
     """Returns the ids of the runs that were started below a host directory, sorted."""
-    root = os.path.join(base, "runs")
-    found = []
-    for folder, names, files in os.walk(root):
-        if "launch.json" in files:
-            found.append(os.path.relpath(folder, root))
-            names.clear()
-    return sorted(found)
+    root = base / "runs"
+    return sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("launch.json"))

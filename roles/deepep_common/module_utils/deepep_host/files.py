@@ -6,7 +6,8 @@ import json
 import os
 import re
 import tempfile
-from datetime import datetime, timezone
+import time
+from pathlib import Path
 from typing import Any
 
 SAFE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
@@ -14,40 +15,46 @@ SAFE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
 
 def now_iso() -> str:
     """Returns the wall clock as ISO 8601 in UTC with milliseconds."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso_time(time.time())
 
 
-def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
+def iso_time(seconds: float) -> str:
+    """Returns a time since the epoch as ISO 8601 in UTC with milliseconds."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"
+
+
+def write_bytes(path: str | Path, data: bytes, mode: int = 0o644) -> None:
     """Replaces ``path`` by ``data`` atomically. Creates the directories above it."""
-    folder = os.path.dirname(path) or "."
-    os.makedirs(folder, exist_ok=True)
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+    fresh = Path(temporary)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        fresh.chmod(mode)
+        fresh.replace(path)
     except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        if fresh.exists():
+            fresh.unlink()
         raise
 
 
-def write_text(path: str, text: str, mode: int = 0o644) -> None:
+def write_text(path: str | Path, text: str, mode: int = 0o644) -> None:
     """Replaces ``path`` by ``text`` as UTF-8 atomically; lone surrogates become ``?``."""
     write_bytes(path, text.encode("utf-8", "replace"), mode)
 
 
-def write_json(path: str, value: Any, mode: int = 0o644) -> None:
+def write_json(path: str | Path, value: Any, mode: int = 0o644) -> None:
     """Replaces ``path`` by ``value`` as indented JSON atomically."""
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=False) + "\n").encode("ascii"), mode)
 
 
-def read_json(path: str) -> dict[str, Any] | None:
+def read_json(path: str | Path) -> dict[str, Any] | None:
     """Returns the JSON object in ``path``, or None where there is none that can be read."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            value = json.load(stream)
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
@@ -64,12 +71,12 @@ def safe_relative(name: str) -> str:
     return name
 
 
-def run_path(base: str, run: str) -> str:
-    """Returns the directory of run ``run`` (``Tests.1/0``) below ``base``; ValueError for an id that escapes."""
+def run_path(base: Path, run: str) -> Path:
+    """Returns the directory of run ``run`` (``Tests.1/0``) below ``base``; ValueError for other ids."""
     for part in safe_relative(run).split("/"):
         if not SAFE_NAME.match(part):
             raise ValueError(f"{run!r} is not the id of a run")
-    return os.path.join(base, *run.split("/"))
+    return base.joinpath(*run.split("/"))
 
 
 def host_name(name: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import Any, Mapping, Sequence, Union
-
-Argument = Union[str, Mapping[str, Any]]
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
@@ -16,7 +15,7 @@ class LaunchError(Exception):
     """The plan asks for something that this host cannot start; the text says what."""
 
 
-def expand_argv(argv: Sequence[Argument], variables: Mapping[str, str]) -> list[str]:
+def expand_argv(argv: Sequence[str | Mapping[str, Any]], variables: Mapping[str, str]) -> list[str]:
     """Returns argv with ``{"join": ["text", {"var": "name"}]}`` replaced by one string each.
 
     Raises LaunchError for a variable that does not exist and for a NUL, which no argument can hold.
@@ -28,7 +27,7 @@ def expand_argv(argv: Sequence[Argument], variables: Mapping[str, str]) -> list[
     return words
 
 
-def _word(argument: Argument, variables: Mapping[str, str]) -> str:
+def _word(argument: str | Mapping[str, Any], variables: Mapping[str, str]) -> str:
     if isinstance(argument, str):
         return argument
     if "var" in argument:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from pathlib import Path
 
 from .files import host_name, now_iso
 
@@ -13,13 +14,13 @@ class HostInUse(Exception):
     """Another session holds this host."""
 
 
-def lock_path(work_dir: str, host: str) -> str:
+def lock_path(work_dir: Path, host: str) -> Path:
     """Returns the lock file of an inventory host."""
-    return os.path.join(work_dir, "locks", host_name(host) + ".lock")
+    return work_dir / "locks" / (host_name(host) + ".lock")
 
 
-def _open(path: str) -> int:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+def _open(path: Path) -> int:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -39,7 +40,7 @@ def _holder(handle: int) -> dict[str, str]:
     return value if isinstance(value, dict) else {}
 
 
-def acquire(path: str, run_id: str) -> int:
+def acquire(path: Path, run_id: str) -> int:
     """Returns a file descriptor that holds the lock for session ``run_id`` until it is closed.
 
     The first run of a session writes the session's id under an exclusive lock, then shares it: further runs
@@ -65,25 +66,25 @@ def acquire(path: str, run_id: str) -> int:
         os.close(handle)
 
 
-def remove_if_free(path: str) -> bool:
+def remove_if_free(path: Path) -> bool:
     """Removes a lock file that nobody holds; returns whether it is gone."""
-    if not os.path.exists(path):
+    if not path.exists():
         return True
     handle = _open(path)
     try:
         if not _try(handle, fcntl.LOCK_EX):
             return False
         if _is_current(handle, path):
-            os.unlink(path)
+            path.unlink()
         return True
     finally:
         os.close(handle)
 
 
-def _is_current(handle: int, path: str) -> bool:
+def _is_current(handle: int, path: Path) -> bool:
     # Whoever removed the file while we waited for it holds a lock that nobody else can see.
     try:
-        now: os.stat_result | None = os.stat(path)
+        now: os.stat_result | None = path.stat()
     except FileNotFoundError:
         now = None
     mine = os.fstat(handle)

@@ -11,7 +11,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from .processes import boot_id
 
@@ -74,7 +76,7 @@ def ask_torch(python: str, timeout_s: float = 120.0) -> dict[str, Any]:
 
 
 def collect(host: str, python: str, torch: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the metadata of this host as tables for a TOML file; every value is real or ``"null"``.
+    """Returns the metadata of this host as tables for a TOML file; a value is real or ``"null"``.
 
     ``torch`` is what ask_torch said. The table ``slurm`` is a run's own, see :func:`slurm`.
     """
@@ -171,22 +173,22 @@ def _first(pattern: str, text: str | None) -> str | None:
 def _os_release() -> dict[str, str]:
     values: dict[str, str] = {}
     try:
-        with open("/etc/os-release", encoding="utf-8") as stream:
-            for line in stream:
-                name, found, value = line.strip().partition("=")
-                if found:
-                    values[name] = value.strip("\"'")
+        text = Path("/etc/os-release").read_text(encoding="utf-8")
     except OSError:
-        return {}
+        return values
+    for line in text.splitlines():
+        name, found, value = line.strip().partition("=")
+        if found:
+            values[name] = value.strip("\"'")
     return values
 
 
 def _cpu_model() -> str | None:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as stream:
-            return _first(r"^(?:model name|Model|cpu)\s*:\s*(.+)$", stream.read())
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+    return _first(r"^(?:model name|Model|cpu)\s*:\s*(.+)$", text)
 
 
 def _gpus() -> list[dict[str, str]] | None:
@@ -200,7 +202,7 @@ def _gpus() -> list[dict[str, str]] | None:
         cells = [cell.strip() for cell in line.split(",")]
         if len(cells) == len(fields):
             keys = ("index", "name", "uuid", "driver", "memory_mib", "pci_bus_id")
-            gpus.append(dict(zip(keys, cells)))
+            gpus.append({key: cells[number] for number, key in enumerate(keys)})
     return gpus
 
 
@@ -210,6 +212,6 @@ def _interfaces() -> list[str]:
 
 def _infiniband() -> list[str] | None:
     try:
-        return sorted(os.listdir("/sys/class/infiniband"))
+        return sorted(path.name for path in Path("/sys/class/infiniband").iterdir())
     except OSError:
         return None

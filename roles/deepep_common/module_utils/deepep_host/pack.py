@@ -6,8 +6,9 @@ import gzip
 import hashlib
 import os
 import shutil
-import stat
 import tarfile
+from contextlib import closing
+from pathlib import Path
 from typing import IO, Any
 
 from .files import safe_relative
@@ -23,7 +24,7 @@ class BadArchive(Exception):
 class _Parts:
     """A file-like sink that spreads what is written over numbered files of ``size`` bytes."""
 
-    def __init__(self, folder: str, size: int) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
         self._folder = folder
         self._size = size
         self._room = 0
@@ -35,24 +36,23 @@ class _Parts:
         """Takes all of ``data``."""
         view = memoryview(data)
         while view:
-            if self._stream is None or self._room == 0:
-                self._next()
+            stream = self._stream if self._stream is not None and self._room else self._next()
             piece = view[: self._room]
-            assert self._stream is not None
-            self._stream.write(piece)
+            stream.write(piece)
             self._digest.update(piece)
             self._room -= len(piece)
             self.parts[-1]["bytes"] += len(piece)
             view = view[len(piece) :]
         return len(data)
 
-    def _next(self) -> None:
+    def _next(self) -> IO[bytes]:
         self.close()
         name = f"part-{len(self.parts):05d}"
-        self._stream = open(os.path.join(self._folder, name), "wb")  # noqa: SIM115 - closed in close()
+        self._stream = (self._folder / name).open("wb")
         self._digest = hashlib.sha256()
         self._room = self._size
         self.parts.append({"name": name, "bytes": 0, "sha256": ""})
+        return self._stream
 
     def flush(self) -> None:
         """Does nothing: parts are flushed when they are closed."""
@@ -65,35 +65,32 @@ class _Parts:
             self.parts[-1]["sha256"] = self._digest.hexdigest()
 
 
-def pack(folder: str, target: str, part_bytes: int = PART_BYTES) -> list[dict[str, Any]]:
+def pack(folder: Path, target: Path, part_bytes: int = PART_BYTES) -> list[dict[str, Any]]:
     """Packs the regular files below ``folder`` into parts in ``target``; returns their name, bytes, sha256.
 
     Links and special files are left out: nothing outside of the run's directory is ever carried away.
     Parts of an earlier packing are replaced.
     """
     shutil.rmtree(target, ignore_errors=True)
-    os.makedirs(target, mode=0o700)
+    target.mkdir(mode=0o700, parents=True)
     sink = _Parts(target, part_bytes)
-    with gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=4, mtime=0) as packed:  # type: ignore[call-overload]
-        with tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            for path, names, files in os.walk(folder):
-                names[:] = sorted(name for name in names if os.path.join(path, name) != target)
-                for name in sorted(files):
-                    full = os.path.join(path, name)
-                    if stat.S_ISREG(os.lstat(full).st_mode) and not name.startswith(".new-"):
-                        _add(archive, full, os.path.relpath(full, folder))
+    packed = gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=4, mtime=0)  # type: ignore[call-overload]
+    with closing(packed), tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.is_symlink() and not path.name.startswith(".new-"):
+                _add(archive, path, path.relative_to(folder).as_posix())
     sink.close()
     return sink.parts
 
 
-def _add(archive: tarfile.TarFile, path: str, name: str) -> None:
+def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
     """Adds one file with the size it has now: a log that still grows must not break the archive."""
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below; a file may vanish before
+        stream = path.open("rb")
     except OSError:
         return
     with stream:
-        info = archive.gettarinfo(name, arcname=name, fileobj=stream)
+        info = archive.gettarinfo(arcname=name, fileobj=stream)
         info.uid = info.gid = 0
         info.uname = info.gname = ""
         archive.addfile(info, _Exactly(stream, info.size))  # type: ignore[arg-type]
@@ -113,11 +110,11 @@ class _Exactly:
         return data + b"\0" * (count - len(data))
 
 
-def digest(path: str) -> str:
+def digest(path: Path) -> str:
     """Returns the SHA-256 of a file, or "" where there is none."""
     total = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
+        with path.open("rb") as stream:
             for chunk in iter(lambda: stream.read(_CHUNK), b""):
                 total.update(chunk)
     except OSError:
@@ -128,7 +125,7 @@ def digest(path: str) -> str:
 class _Joined:
     """Reads the parts one after another as one stream."""
 
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, paths: list[Path]) -> None:
         self._paths = list(paths)
         self._stream: IO[bytes] | None = None
 
@@ -138,7 +135,7 @@ class _Joined:
             if self._stream is None:
                 if not self._paths:
                     break
-                self._stream = open(self._paths.pop(0), "rb")  # noqa: SIM115 - closed at its end
+                self._stream = self._paths.pop(0).open("rb")
             piece = self._stream.read(count - len(data))
             if not piece:
                 self._stream.close()
@@ -147,26 +144,25 @@ class _Joined:
         return data
 
 
-def unpack(parts: list[str], target: str) -> list[str]:
+def unpack(parts: list[Path], target: Path) -> list[str]:
     """Unpacks the parts below ``target`` (which must not exist yet); returns the relative paths.
 
     Only plain files under plain relative names come out. Raises BadArchive for anything else, for names that
     would leave ``target``, and for an archive that is cut.
     """
-    os.makedirs(target)
+    target.mkdir(parents=True)
     names: list[str] = []
     try:
         with tarfile.open(fileobj=_Joined(parts), mode="r|gz") as archive:  # type: ignore[call-overload]
             for member in archive:
-                if not member.isreg():
+                source = archive.extractfile(member) if member.isreg() else None
+                if source is None:
                     raise BadArchive(f"{member.name!r} in the archive is no plain file")
-                path = os.path.join(target, safe_relative(member.name))
-                source = archive.extractfile(member)
-                assert source is not None
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "xb") as stream:
+                path = target / safe_relative(member.name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as stream:
                     shutil.copyfileobj(source, stream, _CHUNK)
-                if os.path.getsize(path) != member.size:
+                if path.stat().st_size != member.size:
                     raise BadArchive(f"{member.name!r} in the archive is cut")
                 os.utime(path, (member.mtime, member.mtime))
                 names.append(member.name)

@@ -6,22 +6,23 @@ import os
 import shutil
 import sys
 import time
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from . import metadata
 from .rendezvous import RendezvousError, interface_address
 from .state import WorkDirError, ensure_work_dir
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
-Check = Dict[str, Any]
 
 
-def check(name: str, result: str, text: str, remedy: str = "") -> Check:
+def check(name: str, result: str, text: str, remedy: str = "") -> dict[str, Any]:
     """Returns one line of a preflight."""
     return {"name": name, "result": result, "text": text, "remedy": remedy}
 
 
-def worst(checks: list[Check]) -> str:
+def worst(checks: list[dict[str, Any]]) -> str:
     """Returns the worst result of all checks."""
     results = {entry["result"] for entry in checks}
     return FAIL if FAIL in results else WARN if WARN in results else PASS
@@ -44,12 +45,12 @@ def examine(wanted: Mapping[str, Any], controller_time: float, read_only: bool) 
     return {"result": worst(checks), "checks": checks, "torch": torch}
 
 
-def _python() -> Check:
+def _python() -> dict[str, Any]:
     version = ".".join(map(str, sys.version_info[:3]))
     return check("python", PASS, f"Python {version} at {sys.executable}")
 
 
-def _torch(python: str, torch: Mapping[str, Any]) -> Check:
+def _torch(python: str, torch: Mapping[str, Any]) -> dict[str, Any]:
     if not python:
         return check("torch", PASS, "not needed outside the container")
     if "error" in torch:
@@ -58,15 +59,15 @@ def _torch(python: str, torch: Mapping[str, Any]) -> Check:
     return check("torch", PASS, f"torch {torch['version']} at {python}, {torch['gpus']} GPUs")
 
 
-def _work_dir(path: str, min_free_mib: int, read_only: bool) -> Check:
+def _work_dir(path: Path, min_free_mib: int, read_only: bool) -> dict[str, Any]:
     try:
         if not read_only:
             ensure_work_dir(path)
     except WorkDirError as error:
         return check("work_dir", FAIL, str(error), "set deepep_work_dir to a directory of your own")
     nearest = path
-    while not os.path.isdir(nearest):
-        nearest = os.path.dirname(nearest)
+    while not nearest.is_dir():
+        nearest = nearest.parent
     if not os.access(nearest, os.W_OK | os.X_OK):
         return check(
             "work_dir", FAIL, f"{nearest} cannot be written", "set deepep_work_dir to a writable directory"
@@ -78,7 +79,7 @@ def _work_dir(path: str, min_free_mib: int, read_only: bool) -> Check:
     return check("work_dir", PASS, f"{path}, {free} MiB free")
 
 
-def _interface(name: str | None) -> Check:
+def _interface(name: str | None) -> dict[str, Any]:
     if not name:
         return check("master_interface", PASS, "none named: the address is found by itself")
     try:
@@ -87,7 +88,7 @@ def _interface(name: str | None) -> Check:
         return check("master_interface", FAIL, str(error), "set deepep_master_interface to one that exists")
 
 
-def _clock(controller_time: float, limit_s: float) -> Check:
+def _clock(controller_time: float, limit_s: float) -> dict[str, Any]:
     # The way here takes time too: only what is behind the controller, or far ahead of it, is surely wrong.
     skew = time.time() - controller_time
     if abs(skew) > limit_s:

@@ -6,7 +6,9 @@ import ctypes
 import os
 import signal
 import time
-from typing import Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -34,15 +36,13 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
 
 def boot_id() -> str:
     """Returns the kernel's id of this boot."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-        return stream.read().strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _stat(pid: int) -> list[str] | None:
     """Returns the fields of /proc/<pid>/stat from the state (field 3) on."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            text = stream.read().decode("utf-8", "replace")
+        text = Path(f"/proc/{pid}/stat").read_bytes().decode("utf-8", "replace")
     except OSError:
         return None
     return text[text.rindex(")") + 2 :].split()
@@ -74,7 +74,7 @@ def is_alive(identity: Identity) -> bool:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
 
 
 def descendants(root: int) -> list[int]:
@@ -104,8 +104,7 @@ def with_environment(wanted: Mapping[str, str]) -> list[int]:
         if pid == os.getpid():
             continue
         try:
-            with open(f"/proc/{pid}/environ", "rb") as stream:
-                entries = set(stream.read().split(b"\0"))
+            entries = set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
         except OSError:
             continue
         fields = _stat(pid)
@@ -117,10 +116,10 @@ def with_environment(wanted: Mapping[str, str]) -> list[int]:
 def command_line(pid: int) -> str:
     """Returns the command line of a process, at most 200 characters; empty for one that is gone."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as stream:
-            return stream.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()[:200]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return ""
+    return words.replace(b"\0", b" ").decode("utf-8", "replace").strip()[:200]
 
 
 def describe(pid: int) -> str:

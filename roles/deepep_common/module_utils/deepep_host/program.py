@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import tarfile
-from typing import Any, Iterator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 
 def host_slice(plan: dict[str, Any], host: str) -> dict[str, Any]:
@@ -34,14 +35,13 @@ def host_slice(plan: dict[str, Any], host: str) -> dict[str, Any]:
     return {"schema": 1, "host": host, "runs": runs}
 
 
-def pack_program(roles: str) -> tuple[bytes, str, int]:
+def pack_program(roles: Path) -> tuple[bytes, str, int]:
     """Returns the program as a compressed archive, the SHA-256 of its content, and the number of files."""
     plain = io.BytesIO()
     count = 0
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, path in _program_files(roles):
-            with open(path, "rb") as stream:
-                data = stream.read()
+            data = path.read_bytes()
             info = tarfile.TarInfo(name)
             info.size = len(data)
             info.mode = 0o644
@@ -51,18 +51,13 @@ def pack_program(roles: str) -> tuple[bytes, str, int]:
     return gzip.compress(content, 6, mtime=0), hashlib.sha256(content).hexdigest(), count
 
 
-def _program_files(roles: str) -> Iterator[tuple[str, str]]:
+def _program_files(roles: Path) -> Iterator[tuple[str, Path]]:
     """Yields name in the archive and path of every file, in a fixed order."""
-    files = os.path.join(roles, "deepep_run", "files")
-    yield "supervise.py", os.path.join(files, "supervise.py")
-    for top, name in (
-        (os.path.join(roles, "deepep_common", "module_utils", "deepep_host"), "deepep_host"),
-        (os.path.join(files, "deepep_bench"), "deepep_bench"),
-    ):
-        for folder, folders, names in os.walk(top):
+    files = roles / "deepep_run" / "files"
+    yield "supervise.py", files / "supervise.py"
+    for top in (roles / "deepep_common" / "module_utils" / "deepep_host", files / "deepep_bench"):
+        for path in sorted(top.rglob("*")):
+            parts = path.relative_to(top).parts
             # Judging is the controller's.
-            folders[:] = sorted(entry for entry in folders if entry not in ("__pycache__", "judge"))
-            for entry in sorted(names):
-                if not entry.endswith(".pyc"):
-                    path = os.path.join(folder, entry)
-                    yield f"{name}/{os.path.relpath(path, top)}", path
+            if path.is_file() and path.suffix != ".pyc" and parts[0] != "judge":
+                yield "/".join([top.name, *parts]), path

@@ -7,7 +7,8 @@ import os
 import random
 import socket
 import struct
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 _SIOCGIFADDR = 0x8915
 _LOWEST = 20000
@@ -21,8 +22,7 @@ class RendezvousError(Exception):
 def ephemeral_range() -> tuple[int, int]:
     """Returns the ports that the kernel hands out by itself (first, last)."""
     try:
-        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as stream:
-            low, high = stream.read().split()
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()
     except (OSError, ValueError):
         return 32768, 60999
     return int(low), int(high)

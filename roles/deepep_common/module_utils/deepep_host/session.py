@@ -6,11 +6,12 @@ every host's task in a process of its own, so they tell each other through these
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Mapping, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from . import events
 from .files import host_name, now_iso, read_json, run_path, write_json
@@ -32,11 +33,16 @@ class Session(NamedTuple):
     stamp: str
     bundle_dir: str
 
+    @property
+    def folder(self) -> Path:
+        """The session's directory, the result tree."""
+        return Path(self.results_dir)
+
     # ---- the plan ----
 
     def plan(self) -> dict[str, Any]:
         """Returns plan.json as the session keeps it. Raises SessionError."""
-        plan = read_json(os.path.join(self.results_dir, "plan.json"))
+        plan = read_json(self.folder / "plan.json")
         if plan is None:
             raise SessionError(f"{self.results_dir}/plan.json is missing or damaged")
         return plan
@@ -48,15 +54,15 @@ class Session(NamedTuple):
                 return dict(run)
         raise SessionError(f"the plan has no run {key!r}")
 
-    def run_dir(self, key: str) -> str:
+    def run_dir(self, key: str) -> Path:
         """Returns the directory of a run in the result tree."""
-        return run_path(self.results_dir, key)
+        return run_path(self.folder, key)
 
     # ---- what the controller saw ----
 
-    def note_path(self, key: str, name: str) -> str:
+    def note_path(self, key: str, name: str) -> Path:
         """Returns the file in which the controller keeps ``name`` (plain letters) about a run."""
-        return os.path.join(run_path(os.path.join(self.results_dir, ".state", "runs"), key), name + ".json")
+        return run_path(self.folder / ".state" / "runs", key) / f"{name}.json"
 
     def note(self, key: str, name: str) -> dict[str, Any] | None:
         """Returns what was kept as ``name`` about a run."""
@@ -76,63 +82,64 @@ class Session(NamedTuple):
 
     def preflight(self, host: str) -> dict[str, Any] | None:
         """Returns a host's preflight, None before there was one."""
-        return read_json(os.path.join(self.results_dir, "preflight", host_name(host) + ".json"))
+        return read_json(self.folder / "preflight" / f"{host_name(host)}.json")
 
     def verdict(self, key: str) -> str | None:
         """Returns the verdict of a run that was judged."""
-        found = read_json(os.path.join(self.run_dir(key), "verdict.json"))
+        found = read_json(self.run_dir(key) / "verdict.json")
         return str(found["verdict"]) if found and "verdict" in found else None
 
     def skipped(self, key: str) -> dict[str, Any] | None:
         """Returns why a run was not started at all, None if it was."""
-        return read_json(os.path.join(self.run_dir(key), "skipped.json"))
+        return read_json(self.run_dir(key) / "skipped.json")
 
     def skip(self, key: str, reason: str, because: str | None = None) -> None:
         """Records that a run is not started; the first reason stays."""
-        path = os.path.join(self.run_dir(key), "skipped.json")
-        if not os.path.exists(path):
+        path = self.run_dir(key) / "skipped.json"
+        if not path.exists():
             write_json(path, {"reason": reason, "because": because, "at": now_iso()})
             events.append(self.results_dir, "skip", run=key, reason=reason, because=because)
 
     def stop_request(self) -> dict[str, Any] | None:
         """Returns the request to stop the whole session, if there was one."""
-        return read_json(os.path.join(self.results_dir, ".state", "stop.json"))
+        return read_json(self.folder / ".state" / "stop.json")
 
     def request_stop(self, cause: str) -> None:
         """Has no further run of this session start."""
-        path = os.path.join(self.results_dir, ".state", "stop.json")
-        if not os.path.exists(path):
+        path = self.folder / ".state" / "stop.json"
+        if not path.exists():
             write_json(path, {"cause": cause, "at": now_iso()})
 
     def describe(self) -> dict[str, Any]:
         """Returns run.json, {} where it is missing."""
-        return read_json(os.path.join(self.results_dir, "run.json")) or {}
+        return read_json(self.folder / "run.json") or {}
 
     def update(self, **changes: Any) -> None:
         """Changes entries of run.json."""
-        write_json(os.path.join(self.results_dir, "run.json"), {**self.describe(), **changes})
+        write_json(self.folder / "run.json", {**self.describe(), **changes})
 
 
 def open_session(
-    bundle_dir: str, results_root: str, controller: str, ansible_version: str, folder: str = ""
+    bundle_dir: Path, results_root: Path, controller: str, ansible_version: str, given: Path | None = None
 ) -> Session:
     """Makes the directory of a new session and returns it. Raises SessionError.
 
-    ``folder`` is that directory where the caller chooses it (an empty one may be there already); otherwise it
+    ``given`` is that directory where the caller chooses it (an empty one may be there already); otherwise it
     gets a name of its own below ``results_root``.
     """
-    plan = read_json(os.path.join(bundle_dir, "plan.json"))
+    plan = read_json(bundle_dir / "plan.json")
     if plan is None:
         raise SessionError(f"{bundle_dir}/plan.json is missing or damaged: compile the bundle again")
     scenario = host_name(plan["scenario"]["name"])
     now = datetime.now()
-    if folder:
+    folder = given
+    if folder is not None:
         _make_given(folder)
-    while not folder:
+    while folder is None:
         now = datetime.now()
-        candidate = os.path.join(os.path.abspath(results_root), f"{scenario}_{now:%Y-%m-%d_%H-%M-%S}")
+        candidate = results_root / f"{scenario}_{now:%Y-%m-%d_%H-%M-%S}"
         try:
-            os.makedirs(candidate)
+            candidate.mkdir(parents=True)
             folder = candidate
         except FileExistsError:
             # Another session began in the same second.
@@ -142,10 +149,12 @@ def open_session(
                 f"cannot create {candidate}: {error.strerror}; set deepep_results_dir to a writable directory"
             ) from error
     stamp = f"{now:%Y%m%d_%H%M%S}"
-    session = Session(f"{stamp}-{secrets.token_hex(3)}", folder, stamp, os.path.abspath(bundle_dir))
-    write_json(os.path.join(folder, "plan.json"), plan)
+    session = Session(
+        f"{stamp}-{secrets.token_hex(3)}", str(folder.resolve()), stamp, str(bundle_dir.resolve())
+    )
+    write_json(folder / "plan.json", plan)
     write_json(
-        os.path.join(folder, "run.json"),
+        folder / "run.json",
         {
             "schema": SCHEMA,
             "run_id": session.run_id,
@@ -163,30 +172,30 @@ def open_session(
     return session
 
 
-def _make_given(folder: str) -> None:
+def _make_given(folder: Path) -> None:
     try:
-        os.makedirs(folder, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SessionError(f"cannot create {folder}: {error.strerror}") from error
-    if os.path.exists(os.path.join(folder, "run.json")):
+    if (folder / "run.json").exists():
         raise SessionError(f"{folder} holds a session already: leave deepep_results out to open a new one")
 
 
-def find_session(folder: str) -> Session:
+def find_session(folder: Path) -> Session:
     """Returns the session whose directory is ``folder``. Raises SessionError."""
-    described = read_json(os.path.join(folder, "run.json"))
+    described = read_json(folder / "run.json")
     if described is None or not all(key in described for key in ("run_id", "stamp", "bundle_dir")):
         raise SessionError(f"{folder} is no result directory: it has no readable run.json")
-    return Session(described["run_id"], os.path.abspath(folder), described["stamp"], described["bundle_dir"])
+    return Session(described["run_id"], str(folder.resolve()), described["stamp"], described["bundle_dir"])
 
 
-def newest_session(results_root: str) -> Session:
+def newest_session(results_root: Path) -> Session:
     """Returns the session below ``results_root`` that was started last. Raises SessionError."""
-    found: list[Any] = []
-    for name in os.listdir(results_root) if os.path.isdir(results_root) else ():
-        described = read_json(os.path.join(results_root, name, "run.json"))
+    found: list[tuple[str, Path]] = []
+    for folder in results_root.iterdir() if results_root.is_dir() else ():
+        described = read_json(folder / "run.json")
         if described:
-            found.append((str(described.get("started_at")), os.path.join(results_root, name)))
+            found.append((str(described.get("started_at")), folder))
     if not found:
         raise SessionError(f"no session below {results_root}: name one with -e deepep_results=DIRECTORY")
     return find_session(max(found)[1])
@@ -212,12 +221,13 @@ def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | No
             if verdict not in COMPLETED:
                 ended = f"ended {verdict}" if verdict else "has no verdict"
                 return {"reason": f"it starts after {other} has completed, which {ended}", "because": other}
-        elif dependency["type"] == "start_post_init":
-            if session.skipped(other) is not None or not _started(session, other):
-                return {"reason": f"it starts once {other} runs, which was not started", "because": other}
+        elif dependency["type"] == "start_post_init" and not _started(session, other):
+            return {"reason": f"it starts once {other} runs, which was not started", "because": other}
     return None
 
 
 def _started(session: Session, key: str) -> bool:
+    if session.skipped(key) is not None:
+        return False
     states = [session.host_state(key, host["name"]) for host in session.run(key)["hosts"]]
     return all(state is not None and state.get("outcome") in (None, "exited") for state in states)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import IO
 
 from .files import now_iso
@@ -16,17 +17,17 @@ MAX_PROCESSES = 64
 
 def find_py_spy(python: str) -> str | None:
     """Returns py-spy from beside the program's interpreter, else from the search path."""
-    beside = os.path.join(os.path.dirname(python), "py-spy")
-    return beside if os.access(beside, os.X_OK) else shutil.which("py-spy")
+    beside = Path(python).with_name("py-spy")
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("py-spy")
 
 
-def dump(pids: list[int], logs: str, python: str) -> str:
+def dump(pids: list[int], logs: Path, python: str) -> str:
     """Writes the stacks of ``pids`` to stacks.txt below ``logs``; returns the name of what was used.
 
-    All processes are asked at once and for at most ``TIMEOUT_S`` seconds: a dump never delays a kill for long.
+    All processes are asked at once and for at most ``TIMEOUT_S`` seconds: a dump never delays a kill long.
     """
     tool = find_py_spy(python)
-    with open(os.path.join(logs, "stacks.txt"), "ab") as out:
+    with (logs / "stacks.txt").open("ab") as out:
         _line(out, f"# {now_iso()} stacks of {len(pids)} processes before they were ended")
         if tool is None:
             _line(out, "# py-spy is not installed beside the program's Python: kernel view only")
@@ -62,8 +63,7 @@ def _collect(process: subprocess.Popen[bytes]) -> bytes:
 
 def _wchan(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/wchan", encoding="ascii") as stream:
-            return stream.read() or "0"
+        return Path(f"/proc/{pid}/wchan").read_text(encoding="ascii") or "0"
     except OSError:
         return "unknown"
 

@@ -9,41 +9,41 @@ from __future__ import annotations
 import getpass
 import os
 import stat
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any
 
 from .files import SAFE_NAME, host_name, now_iso, read_json, run_path, write_json
 from .processes import Identity
 
 SCHEMA = 1
-State = Dict[str, Any]
 
 
 class WorkDirError(Exception):
     """The work directory cannot be used; the text says why and what to do."""
 
 
-def default_work_dir() -> str:
+def default_work_dir() -> Path:
     """Returns ``/var/tmp/deepep-<user>`` for the user that runs this."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"/var/tmp/deepep-{user}"
+    return Path("/var/tmp") / f"deepep-{user}"  # noqa: S108 - ensure_work_dir checks its owner
 
 
-def resolve_work_dir(configured: str | None) -> str:
+def resolve_work_dir(configured: str | None) -> Path:
     """Returns the absolute work directory; an empty setting means the default."""
-    return os.path.abspath(os.path.expanduser(configured)) if configured else default_work_dir()
+    return Path.cwd() / Path(configured).expanduser() if configured else default_work_dir()
 
 
-def ensure_work_dir(path: str) -> None:
+def ensure_work_dir(path: Path) -> None:
     """Creates the work directory for this user alone.
 
     Raises WorkDirError where it is a link, no directory, or another user's: what is below gets executed.
     """
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        found = os.lstat(path)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
     except OSError as error:
         raise WorkDirError(
             f"cannot create work directory {path}: {error.strerror}; set deepep_work_dir"
@@ -55,37 +55,37 @@ def ensure_work_dir(path: str) -> None:
     if found.st_uid != os.geteuid():
         raise WorkDirError(f"work directory {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
     if stat.S_IMODE(found.st_mode) & 0o077:
-        os.chmod(path, 0o700)
+        path.chmod(0o700)
 
 
-def host_dir(work_dir: str, run_id: str, host: str) -> str:
+def host_dir(work_dir: Path, run_id: str, host: str) -> Path:
     """Returns the directory of one session on one host."""
     if not SAFE_NAME.match(run_id):
         raise ValueError(f"{run_id!r} is not the id of a session")
-    return os.path.join(work_dir, run_id, host_name(host))
+    return work_dir / run_id / host_name(host)
 
 
-def run_dir(base: str, run: str) -> str:
+def run_dir(base: Path, run: str) -> Path:
     """Returns the directory of one run below a host directory."""
-    return run_path(os.path.join(base, "runs"), run)
+    return run_path(base / "runs", run)
 
 
-def state_path(folder: str) -> str:
+def state_path(folder: Path) -> Path:
     """Returns the state file of a run directory."""
-    return os.path.join(folder, "state.json")
+    return folder / "state.json"
 
 
-def read_state(folder: str) -> State | None:
+def read_state(folder: Path) -> dict[str, Any] | None:
     """Returns the state of a run, or None where no supervisor was ever started."""
     return read_json(state_path(folder))
 
 
-def write_state(folder: str, state: State) -> None:
+def write_state(folder: Path, state: dict[str, Any]) -> None:
     """Replaces the state of a run."""
     write_json(state_path(folder), state)
 
 
-def new_state(run_id: str, run: str, host: str) -> State:
+def new_state(run_id: str, run: str, host: str) -> dict[str, Any]:
     """Returns the state of a run whose supervisor is just starting."""
     return {
         "schema": SCHEMA,
@@ -113,7 +113,7 @@ def new_state(run_id: str, run: str, host: str) -> State:
     }
 
 
-def ended(state: State, outcome: str, cause: str | None, exit_code: int | None = None) -> State:
+def ended(state: dict[str, Any], outcome: str, cause: str | None, exit_code: int | None = None) -> dict[str, Any]:
     """Returns a copy of ``state`` that has ended. The first failure is now unless one is known already."""
     failed = outcome != "exited" or exit_code != 0
     now = now_iso()
@@ -130,12 +130,12 @@ def ended(state: State, outcome: str, cause: str | None, exit_code: int | None =
     }
 
 
-def supervisor_of(state: State) -> Identity | None:
+def supervisor_of(state: dict[str, Any]) -> Identity | None:
     """Returns the supervisor's identity, or None before it has one."""
     return _identity(state, "pid", "start_ticks")
 
 
-def guardian_of(state: State) -> Identity | None:
+def guardian_of(state: dict[str, Any]) -> Identity | None:
     """Returns the identity of the supervisor's parent, which outlives it."""
     guardian = state.get("guardian")
     if not isinstance(guardian, dict):
@@ -143,7 +143,7 @@ def guardian_of(state: State) -> Identity | None:
     return _identity({**guardian, "boot_id": state.get("boot_id")}, "pid", "start_ticks")
 
 
-def _identity(source: State, pid: str, ticks: str) -> Identity | None:
+def _identity(source: dict[str, Any], pid: str, ticks: str) -> Identity | None:
     if source.get(pid) is None or source.get(ticks) is None or source.get("boot_id") is None:
         return None
     return Identity(int(source[pid]), int(source[ticks]), str(source["boot_id"]))

@@ -14,13 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import IO, Any
 
 from . import processes, stacks
-from .files import now_iso, read_json, write_json
+from .files import iso_time, now_iso, read_json, write_json
 from .lock import HostInUse, acquire
-from .state import State, ended, new_state, read_state, write_state
+from .state import ended, new_state, read_state, write_state
 
 TICK_S = 0.25
 """How often progress is looked at; the end of the program wakes the supervisor at once."""
@@ -31,8 +31,8 @@ AFTERMATH_S = 2.0
 
 def main(arguments: list[str]) -> int:
     """Runs guardian and supervisor for the run directory ``arguments[0]``; returns the exit status."""
-    folder = arguments[0]
-    spec = read_json(os.path.join(folder, "launch.json"))
+    folder = Path(arguments[0])
+    spec = read_json(folder / "launch.json")
     if spec is None:
         print(f"{folder}/launch.json is missing or no JSON object", file=sys.stderr)
         return 2
@@ -57,7 +57,7 @@ def log(text: str) -> None:
     print(f"{now_iso()} {text}", file=sys.stderr, flush=True)
 
 
-def guard(folder: str, spec: dict[str, Any], child: int) -> int:
+def guard(folder: Path, spec: dict[str, Any], child: int) -> int:
     """Waits for the supervisor; ends and records everything should it have died without an end."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, frame: _forward(child))
@@ -100,10 +100,10 @@ def marked(spec: dict[str, Any]) -> list[int]:
 class Supervisor:
     """One run on one host, from its start to its recorded end."""
 
-    def __init__(self, folder: str, spec: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
         self._folder = folder
         self._spec = spec
-        self._state: State = new_state(spec["run_id"], spec["run"], spec["host"])
+        self._state: dict[str, Any] = new_state(spec["run_id"], spec["run"], spec["host"])
         self._stop = False
         self._program: int | None = None
         self._status: int | None = None
@@ -117,7 +117,7 @@ class Supervisor:
         wake = self._listen()
         self._introduce()
         try:
-            lock = acquire(self._spec["lock"], self._spec["run_id"])
+            lock = acquire(Path(self._spec["lock"]), self._spec["run_id"])
         except (HostInUse, OSError) as error:
             self._finish("start_failed", str(error), None)
             return
@@ -146,13 +146,12 @@ class Supervisor:
 
     def _introduce(self) -> None:
         me, parent = processes.identify(os.getpid()), processes.identify(os.getppid())
-        deadline = datetime.now(timezone.utc) + timedelta(seconds=float(self._spec["time_limit_s"]))
         self._state.update(
             pid=me.pid,
             start_ticks=me.start_ticks,
             boot_id=me.boot_id,
             guardian={"pid": parent.pid, "start_ticks": parent.start_ticks},
-            deadline_at=deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            deadline_at=iso_time(time.time() + float(self._spec["time_limit_s"])),
         )
         write_state(self._folder, self._state)
 
@@ -177,7 +176,7 @@ class Supervisor:
         write_state(self._folder, self._state)
 
     def _log(self, kind: str) -> IO[bytes]:
-        return open(os.path.join(self._folder, "logs", kind + ".txt"), "ab")
+        return (self._folder / "logs" / f"{kind}.txt").open("ab")
 
     def _watch(self, wake: int) -> str:
         while True:
@@ -202,9 +201,9 @@ class Supervisor:
             self._status = ended_children[self._program]
 
     def _follow(self) -> None:
-        path = os.path.join(self._folder, "progress.json")
+        path = self._folder / "progress.json"
         try:
-            changed = os.stat(path).st_mtime_ns
+            changed = path.stat().st_mtime_ns
         except OSError:
             return
         if changed == self._progress_mtime:
@@ -226,10 +225,10 @@ class Supervisor:
             phase = self._state["phase"]
             cause += f", in phase {phase}" if phase else ""
             self._state["stacks"] = stacks.dump(
-                processes.descendants(os.getpid()), os.path.join(self._folder, "logs"), self._spec["argv"][0]
+                processes.descendants(os.getpid()), self._folder / "logs", self._spec["argv"][0]
             )
         elif outcome == "stopped":
-            request = read_json(os.path.join(self._folder, "stop.json")) or {}
+            request = read_json(self._folder / "stop.json") or {}
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")
             log(f"asked to stop: {cause}")
         left = self._clear(outcome)
@@ -285,8 +284,8 @@ def _say(code: int | None) -> str:
     return f"the program ended with exit code {code}"
 
 
-def request_stop(folder: str, cause: str) -> None:
+def request_stop(folder: Path, cause: str) -> None:
     """Leaves the reason of a stop where the supervisor will read it. The first reason stays."""
-    path = os.path.join(folder, "stop.json")
-    if not os.path.exists(path):
+    path = folder / "stop.json"
+    if not path.exists():
         write_json(path, {"cause": cause, "at": now_iso()})

@@ -129,7 +129,7 @@ class _Session:
         ):
 
             def before_each(number: int, phase: str = phase, iterations: int = iterations) -> None:
-                if number == iterations // 2:
+                if number == min(2, iterations // 2):
                     self._faults.at(phase)
                 self._live.tick(f"{phase} {name} {number + 1}/{iterations}")
                 self._progress.show(phase, name, number, iterations)

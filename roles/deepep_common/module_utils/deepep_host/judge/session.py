@@ -70,7 +70,7 @@ def read_plan(top: Path) -> dict[str, Any]:
 def write_manifest(top: Path) -> None:
     """Writes ``manifest.json``: every file's SHA-256, but for those that grow while the session runs."""
     session = _read_session(top)
-    growing = (SESSION, "events.jsonl") if session.get("status") == "running" else ()
+    growing = (SESSION, "events.jsonl", "ansible.log") if session.get("status") == "running" else ()
     write_json(str(top / "manifest.json"), build_manifest(top, growing))
 
 

@@ -173,7 +173,7 @@ class _LowLatency(LowLatencyExchange):
     def dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> LowLatencyReceived:
         config = self._config
         layout = once_per_expert(topk_idx, config.num_experts, self._world.size)
-        theirs = self._transport.counts(layout.per_expert.view(self._world.size, self._experts_per_rank))
+        theirs = self._transport.counts(layout.per_expert.view(self._world.size, self._local_experts))
         sent: list[int] = layout.per_rank.tolist()
         received: list[int] = theirs.sum(dim=1).tolist()
         slot = self._slot_of_each_row(theirs).to(x.device)

@@ -1,0 +1,86 @@
+"""What a session's directory says of its runs, finished or under way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """One host in one run, as the controller last saw it."""
+
+    host: str
+    status: str
+    phase: str
+    progress: str
+    elapsed_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """One run: its verdict, or how its hosts stand."""
+
+    id: str
+    verdict: str | None
+    limit_s: float
+    hosts: tuple[str, ...]
+    seen: tuple[HostState, ...]
+
+    @property
+    def under_way(self) -> bool:
+        """Started on a host and not judged yet."""
+        return self.verdict is None and bool(self.seen)
+
+
+def runs(session: Path) -> Iterator[RunState]:
+    """Yields the plan's runs in order. A file that is missing or half there counts as nothing known."""
+    plan = _read(session / "plan.json")
+    planned = plan.get("runs")
+    for run in planned if isinstance(planned, list) else ():
+        key, names = str(run["id"]), tuple(str(host["name"]) for host in run["hosts"])
+        verdict = _read(session / key / "verdict.json").get("verdict")
+        notes = session / ".state" / "runs" / key
+        seen = [(name, _read(notes / f"host-{name}.json")) for name in names]
+        yield RunState(
+            id=key,
+            verdict=str(verdict) if verdict else None,
+            limit_s=float(run["time_limit_s"]),
+            hosts=names,
+            seen=tuple(_host(name, state) for name, state in seen if state),
+        )
+
+
+def live_log(session: Path, run: str, host: str, stream: str) -> Path:
+    """Returns where ``look.yml`` gathers a stream (``stdout``, ``stderr``) of a run that is under way."""
+    return session / ".state" / "runs" / run / f"live-{host}.{stream}.txt"
+
+
+def final_log(session: Path, run: str, host: str, stream: str) -> Path:
+    """Returns where the collected stream lies."""
+    return session / run / "logs" / f"{host}.{stream}.txt"
+
+
+def _host(name: str, state: Mapping[str, object]) -> HostState:
+    progress = state.get("progress")
+    text = ""
+    if isinstance(progress, dict) and progress.get("total"):
+        text = f"{progress.get('operation') or ''} {progress.get('done')}/{progress['total']}".strip()
+    elapsed = state.get("elapsed_s")
+    return HostState(
+        host=name,
+        status=str(state.get("outcome") or state.get("status") or "unknown"),
+        phase=str(state.get("phase") or ""),
+        progress=text,
+        elapsed_s=float(elapsed) if isinstance(elapsed, int | float) else None,
+    )
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

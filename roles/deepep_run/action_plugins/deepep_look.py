@@ -1,0 +1,52 @@
+"""Brings the newest state and log lines of runs that are under way to the controller."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from typing import Any
+
+_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+
+from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
+from deepep_host.files import host_name  # noqa: E402
+from deepep_host.look import STREAMS  # noqa: E402
+from deepep_host.session import Session  # noqa: E402
+
+
+class ActionModule(DeepEPAction):
+    """Keeps states and logs in the session's ``.state``; a host that cannot be reached is told, not failed."""
+
+    ARGUMENTS = frozenset({"session", "work_dir"})
+
+    def act(self) -> dict[str, Any]:
+        session = self.session()
+        wanted = {
+            run["id"]: {stream: _size(self._path(session, run["id"], stream)) for stream in STREAMS}
+            for run in session.plan()["runs"]
+            if any(member["name"] == self.host for member in run["hosts"])
+            and session.host_state(run["id"], self.host) is not None
+            and session.verdict(run["id"]) is None
+        }
+        if not wanted:
+            return {"msg": "nothing is under way here"}
+        answer = self.call("deepep_look", run_id=session.run_id, host=self.host, runs=wanted,
+                           work_dir=self.argument("work_dir", ""))  # fmt: skip
+        if answer.problem:
+            return {"msg": answer.problem, "problem": answer.problem}
+        for key, found in answer.values["runs"].items():
+            if found["state"] is not None:
+                session.keep_host_state(key, self.host, found["state"])
+            for stream, text in found["logs"].items():
+                with open(self._path(session, key, stream), "ab") as file:
+                    file.write(base64.b64decode(text))
+        return {"msg": f"looked at {', '.join(sorted(wanted))}"}
+
+    def _path(self, session: Session, key: str, stream: str) -> str:
+        return session.note_path(key, "live-" + host_name(self.host))[: -len("json")] + stream + ".txt"
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0

@@ -1,0 +1,44 @@
+#!/usr/bin/python
+"""Returns how a run stands on this host, and what its logs hold beyond what the caller has."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: deepep_look
+short_description: Return a run's state and the new part of its logs
+description: Called by the action plugin deepep_look. Changes nothing.
+options:
+  run_id: {description: Id of the session., type: str, required: true}
+  host: {description: Inventory name of this host., type: str, required: true}
+  work_dir: {description: Work directory; empty for the default., type: str, default: ""}
+  runs: {description: "Run id -> stream -> bytes that the caller has.", type: dict, required: true}
+author: deepep-compiler authors
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.look import look
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "run_id": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "work_dir": {"type": "str", "default": ""},
+            "runs": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+        no_log=True,
+    )
+    given = module.params
+    try:
+        base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
+        found = {run: look(base, run, have) for run, have in given["runs"].items()}
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, runs=found)
+
+
+if __name__ == "__main__":
+    main()
