@@ -13,13 +13,15 @@ REPO = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def torch_python() -> Path:
-    """The interpreter that has torch: DEEPEP_TORCH_PYTHON, or the repository's own. Fails where there is none."""
+    """The interpreter that has torch: DEEPEP_TORCH_PYTHON, or the repository's own; fails without."""
     python = Path(os.environ.get("DEEPEP_TORCH_PYTHON") or REPO / ".venv-torch" / "bin" / "python")
-    found = python.is_file() and subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
+    found = python.is_file() and subprocess.run(
+        [python, "-c", "import torch"], capture_output=True, check=False
+    )
     if not found or found.returncode:
         pytest.fail(
-            f"{python} is no interpreter with torch. Make one with `make .venv-torch/.done`, or name yours in "
-            "DEEPEP_TORCH_PYTHON",
+            f"{python} is no interpreter with torch. Make one with `make .venv-torch/.done`, or name "
+            "yours in DEEPEP_TORCH_PYTHON",
             pytrace=False,
         )
     return python

@@ -20,10 +20,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "logs",
         help="show what the ranks of a session print",
-        description="Shows the logs of a session's runs, each line with its host; -f goes on until the session ends.",
+        description="Shows the logs of a session's runs, each line with its host.",
     )
     sessions.add_arguments(parser)
-    parser.add_argument("--follow", action="store_true", help="go on while the session lasts")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on while the session lasts")
     parser.add_argument("--run", metavar="ID", help="only this run, e.g. Tests.1/0")
     parser.add_argument(
         "--stream", choices=("stdout", "stderr"), action="append", help="only this stream (default: both)"

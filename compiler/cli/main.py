@@ -21,13 +21,15 @@ COMMANDS = {
     "stop": "compiler.cli.stop",
     "logs": "compiler.cli.logs",
     "report": "compiler.cli.report",
+    "compare": "compiler.cli.compare",
     "doctor": "compiler.cli.doctor",
     "schema": "compiler.cli.schema",
     "import-system": "compiler.cli.import_system",
 }
 """Every command's module, in the order in which ``--help`` lists them."""
 
-_EPILOG = """exit codes: 0 fine · 1 the input has errors · 2 wrong usage · 3 a test did not pass · 130 interrupted
+_EPILOG = """exit codes: 0 fine, 1 the input has errors, 2 wrong usage, 3 a test did not pass,
+4 a regression (compare), 130 interrupted
 """
 
 
@@ -42,7 +44,7 @@ class Command(Protocol):
 def _parser(only: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepep-compiler",
-        description="Checks DeepEP test and scenario TOMLs, compiles them into Ansible playbooks, runs and judges them.",
+        description="Checks DeepEP tests and scenarios, compiles them to playbooks, runs and judges them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -40,7 +40,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--become-user", metavar="NAME")
     group.add_argument("--become-method", metavar="METHOD")
     group.add_argument("--become-password-file", metavar="FILE")
-    group.add_argument("-f", "--forks", metavar="N", type=int)
+    group.add_argument("--forks", metavar="N", type=int)
     group.add_argument("-T", "--timeout", metavar="SECONDS", type=int)
     group.add_argument(
         "-v", "--verbose", action="count", default=0, help="Ansible's own output, -vvvv for all of it"

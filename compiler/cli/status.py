@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from compiler.cli import exit_codes, sessions
+
+if TYPE_CHECKING:
+    from compiler.runner.state import RunState
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,10 +39,7 @@ def main(args: argparse.Namespace) -> int:
     return exit_codes.OK if asked else exit_codes.INPUT_ERROR
 
 
-def _text(run: object) -> str:
-    from compiler.runner.state import RunState
-
-    assert isinstance(run, RunState)
+def _text(run: RunState) -> str:
     if run.verdict:
         return run.verdict
     if not run.seen:

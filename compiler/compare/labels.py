@@ -50,10 +50,15 @@ def with_labels(base: Tree, new: Tree) -> tuple[Tree, Tree]:
     Series of one tree that only their settings tell apart are named by their places too.
     """
     both = (*base.series, *new.series)
+    values: dict[str, dict[tuple[Scalar, Scalar], set[Scalar]]] = {}
+    for one in both:
+        operation = (one.configuration["mode"], one.configuration["operation"])
+        for key, value in one.configuration.items():
+            values.setdefault(key, {}).setdefault(operation, set()).add(value)
     varying = [
         key
-        for key in dict.fromkeys(key for one in both for key in one.configuration)
-        if key not in _IN_EVERY_LABEL and len({one.configuration.get(key) for one in both}) > 1
+        for key, by_operation in values.items()
+        if key not in _IN_EVERY_LABEL and any(len(found) > 1 for found in by_operation.values())
     ]
     repeated = {
         text for tree in (base, new) for text in _repeated(_label(one, varying) for one in tree.series)

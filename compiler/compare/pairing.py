@@ -122,7 +122,7 @@ def _holds(items: Sequence[Series], one: Series) -> bool:
 def _why(series: Series, other: Tree, left_out: Sequence[LeftOut]) -> str:
     runs = [run.run for run in left_out if run.place in series.places]
     if runs:
-        return f"{other.side} has it, but these runs are left out: {', '.join(runs)}"
+        return f"its counterparts in {other.side} are left out: {', '.join(runs)}"
     if any(_same(series, one) for one in other.series):
         return f"{other.side} has it with several other settings: nothing says which one to compare"
     return f"{other.side} has no such configuration"

@@ -42,10 +42,11 @@ def _largest(comparison: Comparison) -> str:
 
 def _aside(comparison: Comparison) -> str:
     pairing = comparison.pairing
+    left_out = len(comparison.base.left_out) + len(comparison.new.left_out)
     counts = (
         (len(pairing.refused), "refused"),
         (len(pairing.unpaired), "unpaired"),
-        (len(comparison.base.left_out) + len(comparison.new.left_out), "runs left out"),
+        (left_out, "run left out" if left_out == 1 else "runs left out"),
     )
     texts = [f"{number} {what}" for number, what in counts if number]
     return f"; {', '.join(texts)}" if texts else ""

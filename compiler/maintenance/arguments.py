@@ -54,31 +54,32 @@ def page() -> str:
         parts.append(
             f"\n## `cmd_args` of {template}\n\nEach of them may also be a list of such values (a sweep).\n"
         )
-        parts += _table(schema, "/properties/cmd_args", swept=True)
+        parts += table(schema, "/properties/cmd_args", swept=True)
         if template == "DeepEPBenchmark":
             parts.append(_MEANINGS)
         parts.append(f"\n## Test TOML ({template})\n")
-        parts += _table(schema, "")
+        parts += table(schema, "")
     parts.append("\n## Scenario TOML\n")
-    parts += _table("scenario", "")
+    parts += table("scenario", "")
     parts.append("\n## Scenario TOML: `[[Tests]]`\n\n")
     parts.append(
         "With `test_name` the keys of the test override it: tables are merged key by key, the scenario\n"
     )
     parts.append("wins; single values and lists are replaced.\n")
-    parts += _table("scenario", "/$defs/entry")
+    parts += table("scenario", "/$defs/entry")
     parts.append("\n## Scenario TOML: `[[Tests.dependencies]]`\n")
-    parts += _table("scenario", "/$defs/entry/properties/dependencies/items")
+    parts += table("scenario", "/$defs/entry/properties/dependencies/items")
     parts.append("\n## System TOML\n")
-    parts += _table("system", "")
+    parts += table("system", "")
     return "".join(parts)
 
 
-def _table(name: str, pointer: str, *, swept: bool = False) -> Iterator[str]:
-    _, table = store.resolve(name, f"#{pointer}")
-    required = cast("Sequence[str]", table.get("required", ()))
+def table(name: str, pointer: str, *, swept: bool = False) -> Iterator[str]:
+    """Yields the Markdown table of a schema's properties; ``pointer`` is a JSON pointer in schema ``name``."""
+    _, found = store.resolve(name, f"#{pointer}")
+    required = cast("Sequence[str]", found.get("required", ()))
     yield "\n| name | type | default | range | unit | meaning |\n|---|---|---|---|---|---|\n"
-    for key, schema in cast("Mapping[str, Schema]", table.get("properties", {})).items():
+    for key, schema in cast("Mapping[str, Schema]", found.get("properties", {})).items():
         base, known = store.flat(name, schema)
         cells = (
             f"`{key}`",

@@ -13,8 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLAIN_FLAGS = ("--ask-vault-pass", "--become", "--ask-become-pass", "--ask-pass")
-VALUE_FLAGS = ("--vault-id", "--vault-password-file", "--become-user", "--become-method", "--become-password-file",
-               "--user", "--private-key", "--ssh-common-args", "--connection-password-file", "--forks", "--timeout")  # fmt: skip
+VALUE_FLAGS = (
+    "--vault-id",
+    "--vault-password-file",
+    "--become-user",
+    "--become-method",
+    "--become-password-file",
+    "--user",
+    "--private-key",
+    "--ssh-common-args",
+    "--connection-password-file",
+    "--forks",
+    "--timeout",
+)
 
 
 class AnsibleMissingError(Exception):

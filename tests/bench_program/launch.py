@@ -85,7 +85,12 @@ def start(
             str(PROGRAM), f"--config={config_file}", f"--output-dir={folder / host}", *arguments,
         ]  # fmt: skip
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPEP_", "TORCHELASTIC_"))}
-        given = {"OMP_NUM_THREADS": "1", "DEEPEP_HOST": host, "DEEPEP_STAMP": "20260102_030405", **environment}
+        given = {
+            "OMP_NUM_THREADS": "1",
+            "DEEPEP_HOST": host,
+            "DEEPEP_STAMP": "20260102_030405",
+            **environment,
+        }
         with (folder / f"{host}.txt").open("w") as output:
             agents.append(
                 subprocess.Popen(

@@ -14,7 +14,12 @@ from tests.bench_program.launch import write_config
 def test_values_keep_their_types(tmp_path: Path) -> None:
     path = write_config(tmp_path / "config.yaml", round_scale=True, num_sms=None, process_group_timeout_s=5)
     config = load_config(path)
-    assert (config.tokens, config.data_type, config.round_scale, config.num_sms) == (24, "bfloat16", True, None)
+    assert (config.tokens, config.data_type, config.round_scale, config.num_sms) == (
+        24,
+        "bfloat16",
+        True,
+        None,
+    )
     assert config.process_group_timeout_s == 5.0
     assert config.stall_s == 5.0
     assert config.num_qps_per_rank is None

@@ -1,4 +1,4 @@
-"""A rank that fails, hangs or disappears ends all ranks, and the others name it. Nothing here asserts a time."""
+"""A rank that fails, hangs or disappears ends all ranks, and the others name it. No time is asserted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def assert_nothing_passed(done: Finished) -> None:
     ("fault", "message"),
     [
         ("wrong-data:rank=3", "wrong data after dispatch at rank 3: token "),
-        ("wrong-data:rank=3,operation=combine,phase=check_after", "wrong data after combine at rank 3: token 0 of rank 3"),
+        (
+            "wrong-data:rank=3,operation=combine,phase=check_after",
+            "wrong data after combine at rank 3: token 0 of rank 3",
+        ),
     ],
 )
 def test_wrong_data_fails_all_hosts(torch_python: Path, tmp_path: Path, fault: str, message: str) -> None:
@@ -43,7 +46,9 @@ def test_wrong_data_fails_all_hosts(torch_python: Path, tmp_path: Path, fault: s
 
 
 def test_low_latency_wrong_data_is_caught(torch_python: Path, tmp_path: Path) -> None:
-    done = run(torch_python, tmp_path, fault="wrong-data:rank=0", mode="low_latency", data_type="fp8", **QUICK)
+    done = run(
+        torch_python, tmp_path, fault="wrong-data:rank=0", mode="low_latency", data_type="fp8", **QUICK
+    )
     assert_nothing_passed(done)
     assert "[rank 0] wrong data after dispatch at rank 0: token " in done.text
 
@@ -75,7 +80,9 @@ def test_a_killed_rank_ends_both_hosts(torch_python: Path, tmp_path: Path, kille
     if killed_host == 1:
         assert "rank 1 on host node1: silent for " in other
     else:
-        assert "[rank 1] lost the store at 127.0.0.1:" in other or "rank 0 on host node0: silent for " in other
+        assert (
+            "[rank 1] lost the store at 127.0.0.1:" in other or "rank 0 on host node0: silent for " in other
+        )
 
 
 def test_a_hanging_rank_is_named(torch_python: Path, tmp_path: Path) -> None:
@@ -86,7 +93,9 @@ def test_a_hanging_rank_is_named(torch_python: Path, tmp_path: Path) -> None:
 
 def test_hosts_with_different_configurations_are_refused(torch_python: Path, tmp_path: Path) -> None:
     agents = start(torch_python, tmp_path, 2, 1, {}, **QUICK)
-    write_config(tmp_path / "node1" / "config.yaml", **{**QUICK, "seed": 8})  # read long after: torch loads first
+    write_config(
+        tmp_path / "node1" / "config.yaml", **{**QUICK, "seed": 8}
+    )  # read long after: torch loads first
     done = finish(agents, tmp_path)
     assert_nothing_passed(done)
     assert "host node1 and host node0 were given different seed" in done.text
@@ -109,12 +118,18 @@ def ranks(torch_python: Path, tmp_path: Path) -> Any:
         for rank in range(size):
             place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
             given = {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-            environment = {**os.environ, **{k: str(v) for k, v in given.items()}, "DEEPEP_HOST": f"node{rank}"}
+            environment = {
+                **os.environ,
+                **{k: str(v) for k, v in given.items()},
+                "DEEPEP_HOST": f"node{rank}",
+            }
             outputs.append(tmp_path / f"{rank}.txt")
             command = [torch_python, PROGRAM, f"--config={path}", f"--output-dir={tmp_path / f'out{rank}'}"]
             with outputs[-1].open("w") as output:
                 started.append(
-                    subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment)
+                    subprocess.Popen(
+                        command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment
+                    )
                 )
         return started, outputs
 

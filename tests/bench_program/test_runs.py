@@ -27,7 +27,9 @@ def test_the_schema_is_valid() -> None:
 @pytest.mark.parametrize(
     ("config", "operations", "row_bytes"),
     [
-        pytest.param({"mode": "standard", "use_kineto_profiler": True}, STANDARD, 1024, id="standard-bfloat16"),
+        pytest.param(
+            {"mode": "standard", "use_kineto_profiler": True}, STANDARD, 1024, id="standard-bfloat16"
+        ),
         pytest.param(
             {"mode": "standard", "data_type": "fp8", "shuffle_columns": True},
             STANDARD,
@@ -35,7 +37,10 @@ def test_the_schema_is_valid() -> None:
             id="standard-fp8-shuffled",
         ),
         pytest.param(
-            {"mode": "low_latency", "shuffle_columns": True}, LOW_LATENCY, 1024, id="low-latency-bfloat16-shuffled"
+            {"mode": "low_latency", "shuffle_columns": True},
+            LOW_LATENCY,
+            1024,
+            id="low-latency-bfloat16-shuffled",
         ),
         pytest.param(
             {"mode": "low_latency", "data_type": "fp8", "round_scale": True, "use_ue8m0": True},
@@ -61,7 +66,9 @@ def test_two_hosts(
         assert [line["host"] for line in record["per_rank"]] == ["node0", "node0", "node1", "node1"]
         assert record["correctness"]["before"] is record["correctness"]["after"] is True
         assert 0 <= record["correctness"]["max_rel_error"] <= record["correctness"]["tolerance"]
-        assert record["variant"] == ("counts" if record["operation"] == "dispatch" and len(operations) == 2 else None)
+        assert record["variant"] == (
+            "counts" if record["operation"] == "dispatch" and len(operations) == 2 else None
+        )
         check_times_and_bytes(record, row_bytes)
     check_files(done.folders, records[0], row_bytes)
     traces = [path.name for folder in done.folders for path in sorted(folder.glob("traces/*"))]
@@ -92,7 +99,11 @@ def check_files(folders: list[Path], dispatch: dict[str, Any], row_bytes: int) -
     mode = dispatch["mode"]
     result = folders[0] / "results" / f"benchmark_4_ranks_20260102_030405_{mode}"
     assert dispatch["result_dir"] == f"results/{result.name}"
-    assert sorted(path.name for path in result.iterdir()) == ["results.json", "token_matrix.txt", "token_matrix_kb.txt"]
+    assert sorted(path.name for path in result.iterdir()) == [
+        "results.json",
+        "token_matrix.txt",
+        "token_matrix_kb.txt",
+    ]
     experts = numbers(result / "token_matrix.txt")
     assert len(experts) == 4 * 24
     assert all(len(row) == 4 and set(row) <= set(range(16)) for row in experts)
@@ -108,7 +119,9 @@ def check_files(folders: list[Path], dispatch: dict[str, Any], row_bytes: int) -
         marker = json.loads((folder / "markers" / f"node{node}.json").read_text())
         ranks = [2 * node, 2 * node + 1]
         assert marker == {"host": f"node{node}", "world_size": 4, "ranks": ranks, "completed": True}
-        assert sorted(path.name for path in (folder / "ranks").iterdir()) == [f"rank-000{rank}.json" for rank in ranks]
+        assert sorted(path.name for path in (folder / "ranks").iterdir()) == [
+            f"rank-000{rank}.json" for rank in ranks
+        ]
         assert json.loads((folder / "progress.json").read_text())["phase"] == "done"
     assert not (folders[1] / "results").exists()
 
@@ -143,7 +156,11 @@ def test_capped_iterations_and_meaningless_keys_are_noted(torch_python: Path, tm
     assert "num_iterations: 50 were asked for, 3 were run" in notes
     assert "num_sms is set but means nothing to backend gloo" in notes
     assert "round_scale has no effect" in notes
-    assert (dispatch["requested_num_iterations"], dispatch["requested_num_warmups"], dispatch["seed"]) == (50, None, 5)
+    assert (dispatch["requested_num_iterations"], dispatch["requested_num_warmups"], dispatch["seed"]) == (
+        50,
+        None,
+        5,
+    )
 
 
 @pytest.mark.parametrize(

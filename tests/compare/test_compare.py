@@ -276,7 +276,8 @@ def test_a_configuration_that_no_longer_passes_is_unpaired(
     code, value = compared(base, new, capsys)
     assert code == exit_codes.INPUT_ERROR
     assert value["unpaired"][0]["tree"] == "BASE"
-    assert "left out: A/0, A/1" in value["unpaired"][0]["why"]
+    assert "BASE are left out" not in value["unpaired"][0]["why"]
+    assert "NEW are left out: A/0, A/1" in value["unpaired"][0]["why"]
 
 
 def test_unverified_runs_take_part_only_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

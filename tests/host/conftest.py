@@ -31,15 +31,30 @@ class OneHost:
     def __init__(self, folder: Path, name: str = "node1", run_id: str = "20260101_000000-abcdef") -> None:
         self.name = name
         self.run_id = run_id
-        self.work_dir = str(folder / "work")
+        self.work_dir = folder / "work"
         self.base = host_dir(self.work_dir, run_id, name)
 
     def stage(self, **runs: dict[str, Any]) -> None:
         """Stages the program and these runs (name -> words of the stand-in, or changes to the run)."""
-        archive, sha256, _ = pack_program(str(resource("roles")))
+        archive, sha256, _ = pack_program(resource("roles"))
         slices = {f"{name}/0": self._run(f"{name}/0", **changes) for name, changes in runs.items()}
-        whole = {"schema": 1, "host": self.name, "run_id": self.run_id, "stamp": "20260101_000000", "runs": slices}
-        stage(self.work_dir, self.run_id, self.name, "", base64.b64encode(archive).decode(), sha256, whole, {})
+        whole = {
+            "schema": 1,
+            "host": self.name,
+            "run_id": self.run_id,
+            "stamp": "20260101_000000",
+            "runs": slices,
+        }
+        stage(
+            str(self.work_dir),
+            self.run_id,
+            self.name,
+            "",
+            base64.b64encode(archive).decode(),
+            sha256,
+            whole,
+            {},
+        )
 
     def _run(self, key: str, words: Sequence[str] = (), **changes: Any) -> dict[str, Any]:
         return {
@@ -54,11 +69,11 @@ class OneHost:
 
     def folder(self, name: str) -> Path:
         """Returns the directory of a run."""
-        return Path(run_dir(self.base, f"{name}/0"))
+        return run_dir(self.base, f"{name}/0")
 
     def state(self, name: str) -> dict[str, Any]:
         """Returns the state file of a run as it is."""
-        return read_state(str(self.folder(name))) or {}
+        return read_state(self.folder(name)) or {}
 
     def wait(self, name: str, status: str = "ended") -> dict[str, Any]:
         """Waits for a run's status by its state file alone."""

@@ -45,10 +45,14 @@ def job(bundle: Bundle, run: str) -> dict[str, Any]:
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, subprocess.CompletedProcess[str]]:
     """One session with a run that ends well, one that fails, one that hangs, dependents, and an overlap."""
     good = stand_in_run("good", ["say=out", "warn=err", "phase=timing", "file=results/x.txt", "sleep=1"])
-    bad = stand_in_run("bad", ["local-2:warn=about to fail", "local-2:exit=3", "local-1:spawn=600", "sleep=600"])
+    bad = stand_in_run(
+        "bad", ["local-2:warn=about to fail", "local-2:exit=3", "local-1:spawn=600", "sleep=600"]
+    )
     needs = stand_in_run("needs-bad", ["say=x"], after=[{"type": "start_post_comp", "run": "bad/0"}])
     hang = stand_in_run("hang", HANG, time_limit_s=3)
-    server = stand_in_run("server", ["phase=timing", "sleep=600"], after=[{"type": "end_post_comp", "run": "client/0"}])
+    server = stand_in_run(
+        "server", ["phase=timing", "sleep=600"], after=[{"type": "end_post_comp", "run": "client/0"}]
+    )
     client = stand_in_run("client", ["say=x"], after=[{"type": "start_post_init", "run": "server/0"}])
     alone = [good, bad, needs, hang]
     overlap = [("start", server), ("start", client), ("await", client), ("finish", client), ("stop", server),
@@ -74,7 +78,9 @@ def test_a_run_that_ends_well_is_collected_whole(mixed: Any) -> None:
     assert (folder / "stderr.txt").read_text() == "[local-1] err\n[local-2] err\n"
     assert (folder / "hostfile.txt").read_text() == "local-1\nlocal-2\n"
     assert (folder / "results/x.txt").read_text() == "from local-1"
-    assert {"config.yaml", "env_vars.sh", "launch.json", "test-run.toml"} <= set(os.listdir(folder))
+    assert {"config.yaml", "env_vars.sh", "launch.json", "test-run.toml"} <= {
+        path.name for path in folder.iterdir()
+    }
     found = job(bundle, "good/0")
     assert (found["state"], found["exit_code"]) == ("COMPLETED", 0)
     assert [(host["name"], host["outcome"], host["collected"]) for host in found["hosts"]] == [
@@ -125,7 +131,9 @@ def test_runs_overlap_and_one_is_stopped_once_the_other_has_ended(mixed: Any) ->
     bundle, _ = mixed
     assert [host["outcome"] for host in job(bundle, "client/0")["hosts"]] == ["exited", "exited"]
     assert [host["outcome"] for host in job(bundle, "server/0")["hosts"]] == ["stopped", "stopped"]
-    assert "stopped, as" in reason_texts(bundle, "server/0") or "as end_post_comp asks" in reason_texts(bundle, "server/0")
+    assert "stopped, as" in reason_texts(bundle, "server/0") or "as end_post_comp asks" in reason_texts(
+        bundle, "server/0"
+    )
 
 
 def test_the_events_tell_the_story_of_each_run(mixed: Any) -> None:
@@ -144,7 +152,9 @@ def test_check_mode_probes_the_hosts_and_starts_nothing(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, [stand_in_run("run", ["say=x"])])
     done = bundle.play("site.yml", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "check mode: hosts were probed, nothing was staged or started, and there is no verdict" in done.stdout
+    assert (
+        "check mode: hosts were probed, nothing was staged or started, and there is no verdict" in done.stdout
+    )
     assert not bundle.results.exists()
     assert not bundle.work_dir.exists()
 
@@ -164,8 +174,8 @@ def test_a_changed_bundle_and_another_configuration_are_refused(tmp_path: Path) 
     shutil.copy(bundle.folder / "ansible.cfg", other)
     other.write_text(other.read_text().replace("= roles", f"= {bundle.folder}/roles"))
     done = subprocess.run(
-        bundle.command("site.yml", "-i", "inventory/hosts.yml"), cwd=bundle.folder, capture_output=True, text=True,
-        env={**bundle.environment(), "ANSIBLE_CONFIG": str(other)}, check=False,
+        bundle.command("site.yml", "-i", "inventory/hosts.yml"), cwd=bundle.folder, capture_output=True,
+        env={**bundle.environment(), "ANSIBLE_CONFIG": str(other)}, check=False, text=True,
     )  # fmt: skip
     assert done.returncode != 0
     assert "not the bundle's" in done.stdout + done.stderr
@@ -188,7 +198,11 @@ def running(bundle: Bundle, run: str) -> bool:
 def test_stop_ends_the_run_under_way_and_no_other_starts(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, [stand_in_run("long", HANG), stand_in_run("next", ["say=x"])])
     site = subprocess.Popen(
-        bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.PIPE, text=True
+        bundle.command("site.yml"),
+        cwd=bundle.folder,
+        env=bundle.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     wait_until(lambda: running(bundle, "long/0"))
     stop = bundle.play("stop.yml")
@@ -202,7 +216,9 @@ def test_stop_ends_the_run_under_way_and_no_other_starts(tmp_path: Path) -> None
 
 
 def test_after_a_lost_controller_the_run_is_collected_judged_and_cleaned_up(tmp_path: Path) -> None:
-    bundle = Bundle(tmp_path, [stand_in_run("long", ["say=x", "file=results/x.txt", "phase=timing", "sleep=8"])])
+    bundle = Bundle(
+        tmp_path, [stand_in_run("long", ["say=x", "file=results/x.txt", "phase=timing", "sleep=8"])]
+    )
     site = subprocess.Popen(
         bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
@@ -243,7 +259,9 @@ def test_an_unreachable_host_costs_only_the_runs_that_need_it(tmp_path: Path, fl
     assert "ansible -m ping local-2" in done.stdout
 
 
-def test_a_host_lost_in_the_middle_ends_the_run_and_what_it_has_is_kept_there(tmp_path: Path, flaky: Any) -> None:
+def test_a_host_lost_in_the_middle_ends_the_run_and_what_it_has_is_kept_there(
+    tmp_path: Path, flaky: Any
+) -> None:
     gone, variables = flaky
     alone = stand_in_run("alone", ["say=x"], hosts=[{"name": "local-1", "node_rank": 0}], world_size=1)
     bundle = Bundle(tmp_path, [stand_in_run("both", HANG, time_limit_s=120), alone], variables=variables)

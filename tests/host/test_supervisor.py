@@ -34,7 +34,9 @@ def alive(pids: list[int]) -> list[int]:
 
 
 def test_a_program_that_ends_well_leaves_state_logs_and_no_process(host: OneHost) -> None:
-    host.stage(run={"words": ["say=to stdout", "warn=to stderr", "phase=write"], "env": {"A": "1", "B": "${A}2"}})
+    host.stage(
+        run={"words": ["say=to stdout", "warn=to stderr", "phase=write"], "env": {"A": "1", "B": "${A}2"}}
+    )
     assert host.start("run")["status"] in ("running", "ended")
     state = host.wait("run")
     assert (state["outcome"], state["exit_code"], state["cause"]) == ("exited", 0, None)
@@ -85,7 +87,7 @@ def test_a_stopped_process_does_not_outlive_a_stop(host: OneHost) -> None:
     host.stage(run={"words": ["sleep=600"]})
     pid = host.start("run")["program_pid"]
     os.kill(pid, signal.SIGSTOP)
-    state = control.stop(str(host.folder("run")), "enough")
+    state = control.stop(host.folder("run"), "enough")
     assert state is not None
     assert (state["outcome"], state["cause"]) == ("stopped", "enough")
     assert alive([pid]) == []
@@ -95,11 +97,15 @@ def test_a_stop_ends_descendants_that_ignore_sigterm_and_is_no_failure_of_its_ow
     host.stage(run={"words": HANG})
     host.start("run")
     pids = children(host, "run", 2)
-    state = control.stop(str(host.folder("run")), "node2 failed first")
+    state = control.stop(host.folder("run"), "node2 failed first")
     assert state is not None
-    assert (state["outcome"], state["cause"], state["first_failure_at"]) == ("stopped", "node2 failed first", None)
+    assert (state["outcome"], state["cause"], state["first_failure_at"]) == (
+        "stopped",
+        "node2 failed first",
+        None,
+    )
     assert alive(pids) == []
-    assert control.stop(str(host.folder("run")), "again") == state
+    assert control.stop(host.folder("run"), "again") == state
 
 
 def test_a_killed_supervisor_leaves_no_process_and_the_run_counts_as_lost(host: OneHost) -> None:
@@ -120,8 +126,12 @@ def test_when_supervisor_and_guardian_are_killed_the_next_look_ends_what_is_left
     pids = children(host, "run", 2)
     os.kill(state["guardian"]["pid"], signal.SIGKILL)
     os.kill(state["pid"], signal.SIGKILL)
-    wait_until(lambda: not processes.is_alive(processes.Identity(state["pid"], state["start_ticks"], state["boot_id"])))
-    seen = control.observe(str(host.folder("run")))
+    wait_until(
+        lambda: (
+            not processes.is_alive(processes.Identity(state["pid"], state["start_ticks"], state["boot_id"]))
+        )
+    )
+    seen = control.observe(host.folder("run"))
     assert seen is not None
     assert seen["outcome"] == "lost"
     assert alive(pids) == []
@@ -130,9 +140,11 @@ def test_when_supervisor_and_guardian_are_killed_the_next_look_ends_what_is_left
 def test_a_run_from_before_a_reboot_counts_as_lost(host: OneHost) -> None:
     host.stage(run={"words": ["sleep=600"]})
     host.start("run")
-    folder = str(host.folder("run"))
+    folder = host.folder("run")
     control.stop(folder, "to have its end")
-    control.write_state(folder, {**host.state("run"), "status": "running", "outcome": None, "boot_id": "another boot"})
+    control.write_state(
+        folder, {**host.state("run"), "status": "running", "outcome": None, "boot_id": "another boot"}
+    )
     seen = control.observe(folder)
     assert seen is not None
     assert (seen["outcome"], seen["cause"]) == ("lost", "this host was restarted during the run")
@@ -161,7 +173,9 @@ def test_a_run_is_not_started_twice(host: OneHost) -> None:
     assert host.start("run")["pid"] == first["pid"]
 
 
-def test_runs_of_one_session_share_a_host_and_another_session_is_refused(host: OneHost, tmp_path: Path) -> None:
+def test_runs_of_one_session_share_a_host_and_another_session_is_refused(
+    host: OneHost, tmp_path: Path
+) -> None:
     host.stage(one={"words": ["sleep=600"]}, two={"words": ["sleep=600"]})
     assert host.start("one")["status"] == "running"
     assert host.start("two")["status"] == "running"

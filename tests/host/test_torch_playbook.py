@@ -1,4 +1,4 @@
-"""Bundles under the real ansible-playbook with the real benchmark under torchrun, on two hosts of this machine."""
+"""Bundles under the real ansible-playbook with the real benchmark under torchrun, on two local hosts."""
 
 from __future__ import annotations
 
@@ -28,15 +28,22 @@ def benchmark_run(entry: str, **changes: Any) -> dict[str, Any]:
     config.update(changes.pop("config", {}))
     argv = [
         {"join": [{"var": "python"}]}, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2",
-        {"join": ["--node-rank=", {"var": "node_rank"}]}, {"join": ["--master-addr=", {"var": "master_addr"}]},
-        {"join": ["--master-port=", {"var": "master_port"}]}, "--rdzv-backend=static", "--rdzv-conf=timeout=120",
+        {"join": ["--node-rank=", {"var": "node_rank"}]},
+        {"join": ["--master-addr=", {"var": "master_addr"}]},
+        {"join": ["--master-port=", {"var": "master_port"}]},
+        "--rdzv-backend=static", "--rdzv-conf=timeout=120",
         "--max-restarts=0", "--monitor-interval=0.5", {"join": [{"var": "program_dir"}, "/deepep_bench"]},
         {"join": ["--config=", {"var": "run_dir"}, "/config.yaml"]},
         {"join": ["--output-dir=", {"var": "run_dir"}]},
     ]  # fmt: skip
     expect = {"operations": ["dispatch", "combine"], "world_size": 4, "hosts": 2, "traces": 0,
               "files": ["results.json", "token_matrix.txt", "token_matrix_kb.txt"]}  # fmt: skip
-    env = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "GLOO_SOCKET_IFNAME": "lo", **changes.pop("env", {})}
+    env = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        **changes.pop("env", {}),
+    }
     return stand_in_run(
         entry, [], program="bundled", ranks_per_host=2, world_size=4, config=config, argv=argv, expect=expect,
         env=env, time_limit_s=300, **changes,
@@ -55,7 +62,9 @@ def with_rank() -> list[int]:
     return [pid for rank in range(4) for pid in processes.with_environment({"RANK": str(rank)})]
 
 
-def test_the_benchmark_passes_over_two_hosts_and_its_tree_is_complete(tmp_path: Path, torch_python: Path) -> None:
+def test_the_benchmark_passes_over_two_hosts_and_its_tree_is_complete(
+    tmp_path: Path, torch_python: Path
+) -> None:
     bundle = Bundle(tmp_path, [benchmark_run("Tests.1")], python=str(torch_python))
     done = bundle.play()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +80,11 @@ def test_a_rank_killed_in_the_middle_ends_all_others_and_is_named(tmp_path: Path
     run = benchmark_run("Tests.1", config={"num_iterations": 1_000_000})
     bundle = Bundle(tmp_path, [run], python=str(torch_python))
     site = subprocess.Popen(
-        bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.PIPE, text=True
+        bundle.command("site.yml"),
+        cwd=bundle.folder,
+        env=bundle.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
     def timing() -> bool:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import socket
 import subprocess
 import tarfile
 import tomllib
@@ -42,7 +43,11 @@ def test_a_variable_may_extend_what_the_host_has() -> None:
     assert expand_environment({"PATH": "/opt/bin:$PATH"}, {"PATH": "/bin"})[0] == {"PATH": "/opt/bin:/bin"}
 
 
-@given(st.dictionaries(st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), TEXT.filter(lambda t: "$" not in t), max_size=4))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), TEXT.filter(lambda t: "$" not in t), max_size=4
+    )
+)
 def test_every_value_reaches_the_environment_unchanged(env: dict[str, str]) -> None:
     assert expand_environment(env, {})[0] == env
 
@@ -54,10 +59,14 @@ def test_env_vars_sh_gives_a_shell_the_same_values(tmp_path: Path) -> None:
     shown = subprocess.run(["/bin/sh", "-c", script], capture_output=True, cwd=tmp_path, check=True).stdout
     got = dict(entry.split("=", 1) for entry in shown.decode().split("\0") if entry)
     assert {name: got[name] for name in env} == env
-    assert sorted(os.listdir(tmp_path)) == ["env_vars.sh"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["env_vars.sh"]
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), TEXT | st.integers() | st.booleans(), max_size=4))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z_]{1,8}", fullmatch=True), TEXT | st.integers() | st.booleans(), max_size=4
+    )
+)
 def test_each_line_of_config_yaml_is_a_key_and_a_json_scalar(config: dict[str, object]) -> None:
     lines = render_config(config).split("\n")[:-1]
     assert {line.split(": ", 1)[0]: json.loads(line.split(": ", 1)[1]) for line in lines} == config
@@ -99,27 +108,27 @@ def test_files_come_back_the_same_over_many_parts(tmp_path: Path) -> None:
     for name, content in files.items():
         (source / name).write_bytes(content)
     (source / "link").symlink_to("/etc/passwd")
-    parts = pack(str(source), str(tmp_path / "parts"), 10_000)
+    parts = pack(source, tmp_path / "parts", 10_000)
     assert len(parts) > 10
-    names = unpack([str(tmp_path / "parts" / part["name"]) for part in parts], str(tmp_path / "out"))
+    names = unpack([tmp_path / "parts" / part["name"] for part in parts], tmp_path / "out")
     assert {name: (tmp_path / "out" / name).read_bytes() for name in names} == files
 
 
-def archive_of(path: Path, *members: tarfile.TarInfo) -> str:
+def archive_of(path: Path, *members: tarfile.TarInfo) -> Path:
     """Writes an archive with these members, each with one byte of content where it is a file."""
     with tarfile.open(path, "w:gz") as archive:
         for member in members:
             member.size = 1 if member.isreg() else 0
             archive.addfile(member, io.BytesIO(b"x") if member.isreg() else None)
-    return str(path)
+    return path
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out", "a//b", "."])
 def test_an_archive_cannot_write_outside_of_its_directory(tmp_path: Path, name: str) -> None:
     path = archive_of(tmp_path / "bad.tgz", tarfile.TarInfo(name))
     with pytest.raises(BadArchive):
-        unpack([path], str(tmp_path / "target"))
-    assert sorted(os.listdir(tmp_path)) == ["bad.tgz", "target"]
+        unpack([path], tmp_path / "target")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.tgz", "target"]
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
@@ -128,16 +137,16 @@ def test_an_archive_holds_plain_files_only(tmp_path: Path, kind: bytes) -> None:
     member.type = kind
     member.linkname = "/etc/passwd"
     with pytest.raises(BadArchive):
-        unpack([archive_of(tmp_path / "bad.tgz", member)], str(tmp_path / "target"))
+        unpack([archive_of(tmp_path / "bad.tgz", member)], tmp_path / "target")
 
 
 def test_a_cut_archive_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data").write_bytes(os.urandom(50_000))
-    parts = pack(str(tmp_path / "run"), str(tmp_path / "parts"), 10_000)
-    paths = [str(tmp_path / "parts" / part["name"]) for part in parts]
+    parts = pack(tmp_path / "run", tmp_path / "parts", 10_000)
+    paths = [tmp_path / "parts" / part["name"] for part in parts]
     with pytest.raises(BadArchive):
-        unpack(paths[:-1], str(tmp_path / "target"))
+        unpack(paths[:-1], tmp_path / "target")
 
 
 def test_files_of_a_host_go_where_the_result_tree_has_them(tmp_path: Path) -> None:
@@ -148,7 +157,7 @@ def test_files_of_a_host_go_where_the_result_tree_has_them(tmp_path: Path) -> No
         for name in names:
             (tmp_path / host / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / host / name).write_text(host)
-        distribute(str(tmp_path / host), names, str(run), host, host == "n1")
+        distribute(tmp_path / host, names, run, host, host == "n1")
     found = {str(path.relative_to(run)): path.read_text() for path in run.rglob("*") if path.is_file()}
     assert found == {
         "logs/n1.state.json": "n1", "logs/n2.state.json": "n2", "logs/n1.stdout.txt": "n1",
@@ -170,8 +179,6 @@ def test_the_port_is_free_new_and_not_one_the_kernel_gives_away() -> None:
 
 
 def test_a_port_that_is_in_use_is_not_free() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert not rendezvous.is_free(server.getsockname()[1])
 
@@ -180,7 +187,9 @@ def test_a_kernel_that_gives_away_all_ports_still_leaves_some_to_choose_from() -
     assert rendezvous.candidates((1024, 65535))
 
 
-def test_the_address_comes_from_the_interface_then_one_machine_then_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_comes_from_the_interface_then_one_machine_then_ssh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert rendezvous.master_address("lo", False) == "127.0.0.1"
     assert rendezvous.master_address(None, True) == "127.0.0.1"
     assert rendezvous.ssh_address({"SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}) == "10.0.0.2"
@@ -192,6 +201,6 @@ def test_a_work_directory_that_is_a_link_or_another_users_is_refused(tmp_path: P
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(WorkDirError, match="link"):
-        ensure_work_dir(str(tmp_path / "link"))
-    ensure_work_dir(str(tmp_path / "real"))
+        ensure_work_dir(tmp_path / "link")
+    ensure_work_dir(tmp_path / "real")
     assert (tmp_path / "real").stat().st_mode & 0o777 == 0o700

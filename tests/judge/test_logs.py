@@ -24,8 +24,8 @@ NCCL INFO Bootstrap: Using eth0
 LINES = {
     "wrong-element": "[rank 1] wrong data after dispatch at rank 1: token 3, channel 4",
     "refused": "[rank 0] refused: 8 experts cannot be split over 3 ranks",
-    "peer-lost": "[rank 0] rank 3 on host node2: no heartbeat for 5.1 s: it is dead",
-    "store-lost": "[rank 1] lost the store at 127.0.0.1:29500 (the host of rank 0 is gone): no answer for 5.0 s",
+    "peer-lost": "[rank 0] rank 3 on host node2: silent for 5.1 s: it is dead",
+    "store-lost": "[rank 1] lost the store at 127.0.0.1:29500 (its host is gone): no answer for 5.0 s",
     "supervisor-failed": "2026-01-02T03:04:05Z supervisor failed: KeyError: 'x'",
     "deepep-cpu-recv": "RuntimeError: DeepEP error: CPU recv timeout",
     "deepep-dispatch-cpu": "RuntimeError: DeepEP error: timeout (dispatch CPU)",
@@ -129,6 +129,13 @@ def test_lines_after_a_stop_are_marked(tmp_path: Path) -> None:
     text = "CUDA error: x\nReceived 15 death signal\nTraceback (most recent call last):\nE\n"
     found = scan_log(_write(tmp_path / "log", text)).findings
     assert [(f.signature.id, f.after_stop) for f in found] == [("cuda-error", False), ("traceback", True)]
+
+
+def test_warnings_of_connections_that_end_are_no_errors(tmp_path: Path) -> None:
+    text = (
+        "[rank3]:[W1122 10:48:07 TCPStore.cpp:106] [c10d] sendBytes failed on SocketImpl(fd=6): Broken pipe\n"
+    )
+    assert scan_log(_write(tmp_path / "log", text)).findings == []
 
 
 def test_the_rank_that_others_blame(tmp_path: Path) -> None:

@@ -434,6 +434,34 @@ class TestCause:
         first = judge_run(run, run_dir, make_session())["reasons"][0]
         assert (first["line"], first["remedy"] is not None) == (2, True)
 
+    @pytest.mark.parametrize(
+        ("fault", "says"),
+        [
+            ("kill", "Signal 9 (SIGKILL) received by PID"),
+            ("wrong-data", "wrong data after dispatch at rank 3"),
+            ("raise", "RuntimeError: DEEPEP_BENCH_FAULT asked for this exception"),
+            ("exit", "rank 3 on host node2: silent"),
+            ("oom", "you tried to allocate"),
+            ("stop", "rank 3 on host node2: silent"),
+        ],
+    )
+    def test_logs_of_real_failures(self, tmp_path: Path, fault: str, says: str) -> None:
+        """Every host failed, node1 first by the clock: the logs say that it was rank 3 on node2."""
+        run, run_dir = _good(tmp_path)
+        for second, host in enumerate(("node1", "node2")):
+            _state(host, exit_code=1, first_failure_at=f"2026-01-02T03:04:1{second}Z")(run, run_dir)
+            log = Path(__file__).parent / "fixtures" / fault / f"{host}.stderr.txt"
+            write(run_dir / "logs" / f"{host}.stderr.txt", log.read_text())
+        judged = judge_run(run, run_dir, make_session())
+        cause = judged["reasons"][0]
+        assert (judged["verdict"], cause["code"], _causes(judged)) == (
+            "FAIL",
+            "error-in-log",
+            {"error-in-log"},
+        )
+        assert says in cause["text"]
+        assert cause["host"] == "node2" or "on host node2" in cause["text"]
+
     def test_wrong_data_explain_the_exit_code(self, tmp_path: Path) -> None:
         run, run_dir = _good(tmp_path)
         _set("correctness", "before", value=False)(run, run_dir)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.session import Session  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.session import Session
 
 
 class ActionModule(DeepEPAction):

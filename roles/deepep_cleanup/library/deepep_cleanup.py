@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.cleanup import clean
+from ansible.module_utils.deepep_host.state import resolve_work_dir
+
 DOCUMENTATION = """
 module: deepep_cleanup
 short_description: Remove what sessions left on this host
@@ -14,10 +18,6 @@ options:
   keep: {description: Runs whose files must stay., type: list, elements: str, default: []}
 author: deepep-compiler authors
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.cleanup import clean
-from ansible.module_utils.deepep_host.state import resolve_work_dir
 
 
 def main() -> None:

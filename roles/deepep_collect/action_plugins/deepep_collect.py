@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.assemble import distribute  # noqa: E402
-from deepep_host.files import now_iso, write_bytes  # noqa: E402
-from deepep_host.pack import BadArchive, digest, unpack  # noqa: E402
-from deepep_host.session import Session  # noqa: E402
+from ansible.errors import AnsibleError
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.assemble import distribute
+from deepep_host.files import now_iso, write_bytes
+from deepep_host.pack import BadArchive, digest, unpack
+from deepep_host.session import Session
 
 ATTEMPTS = 3
 
@@ -53,7 +53,7 @@ class ActionModule(DeepEPAction):
         if session.skipped(key):
             return None
         target = session.run_dir(key)
-        os.makedirs(target, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         where = {
             "run_id": session.run_id,
             "host": self.host,
@@ -66,24 +66,25 @@ class ActionModule(DeepEPAction):
         state = answer.values.get("state")
         if state is None:
             return self._note(session, key, "there is nothing of this run on the host")
-        incoming = session.note_path(key, "incoming-" + self.host)[: -len(".json")]
+        incoming = session.note_path(key, "incoming-" + self.host).with_suffix("")
+        fetched = incoming.with_name(incoming.name + ".parts")
         shutil.rmtree(incoming, ignore_errors=True)
         try:
-            paths = [self._part(where, answer.values["folder"], part, incoming + ".parts")
-                     for part in answer.values["parts"]]  # fmt: skip
+            source = Path(answer.values["folder"])
+            paths = [self._part(where, source, part, fetched) for part in answer.values["parts"]]
             names = unpack(paths, incoming)
         except (BadArchive, OSError) as error:
             return self._note(session, key, str(error))
         placed = distribute(incoming, names, target, self.host, run["hosts"][0]["name"] == self.host)
-        shutil.rmtree(incoming + ".parts", ignore_errors=True)
+        shutil.rmtree(fetched, ignore_errors=True)
         session.keep_host_state(key, self.host, state)
         # What is collected while it still runs must be collected again.
         complete = state["status"] == "ended"
         return self._note(session, key, None if complete else f"still {state['status']} there", placed)
 
-    def _part(self, where: dict[str, Any], folder: str, part: dict[str, Any], target: str) -> str:
+    def _part(self, where: dict[str, Any], source: Path, part: dict[str, Any], target: Path) -> Path:
         """Fetches one part unless it is here already; returns its path. Raises BadArchive."""
-        path = os.path.join(target, part["name"])
+        path = target / part["name"]
         for _ in range(ATTEMPTS):
             if digest(path) == part["sha256"]:
                 return path
@@ -91,7 +92,7 @@ class ActionModule(DeepEPAction):
             if content is not None:
                 write_bytes(path, base64.b64decode(content))
                 continue
-            os.makedirs(target, exist_ok=True)
+            target.mkdir(parents=True, exist_ok=True)
             if self._play_context.become:
                 # Files of another user: only a module can read them.
                 answer = self.call("deepep_pack", part=part["name"], **where)
@@ -99,30 +100,24 @@ class ActionModule(DeepEPAction):
                     raise BadArchive(answer.problem)
                 write_bytes(path, base64.b64decode(answer.values["content"]))
             else:
-                self._fetch(folder + "/" + part["name"], path)
+                self._fetch(source / part["name"], path)
         if digest(path) == part["sha256"]:
             return path
         raise BadArchive(f"{part['name']} arrived damaged {ATTEMPTS} times")
 
-    def _fetch(self, source: str, path: str) -> None:
-        from ansible.errors import AnsibleError
-
+    def _fetch(self, source: Path, path: Path) -> None:
         try:
-            self._connection.fetch_file(source, path)
+            self._connection.fetch_file(str(source), str(path))
         except AnsibleError as error:
             self._reset()
-            raise BadArchive(f"{os.path.basename(source)} could not be fetched: {error}") from error
+            raise BadArchive(f"{source.name} could not be fetched: {error}") from error
 
     def _note(
         self, session: Session, key: str, problem: str | None, placed: list[str] | None = None
     ) -> str | None:
-        session.take_note(
-            key,
-            "collected-" + self.host,
-            {"complete": problem is None, "problem": problem, "files": placed or [], "at": now_iso()},
-        )
+        seen = {"complete": problem is None, "problem": problem}
+        session.take_note(key, "collected-" + self.host, {**seen, "files": placed or [], "at": now_iso()})
         events.append(
-            session.results_dir, "collect", run=key, host=self.host, complete=problem is None, problem=problem,
-            files=len(placed or ()),
-        )  # fmt: skip
+            session.results_dir, "collect", run=key, host=self.host, **seen, files=len(placed or ())
+        )
         return problem

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.assemble import finish_run  # noqa: E402
-from deepep_host.judge import judge_run  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.assemble import finish_run
+from deepep_host.judge import judge_run
 
 
 class ActionModule(DeepEPAction):
@@ -30,7 +29,7 @@ class ActionModule(DeepEPAction):
             if key and run["id"] != key:
                 continue
             folder = session.run_dir(run["id"])
-            os.makedirs(folder, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             if session.skipped(run["id"]) or session.note(run["id"], "rendezvous"):
                 finish_run(session, run["id"])
             verdict = judge_run(run, folder, session.describe())["verdict"]

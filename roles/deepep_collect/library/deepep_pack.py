@@ -3,10 +3,19 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.control import observe
+from ansible.module_utils.deepep_host.files import run_path, safe_relative
+from ansible.module_utils.deepep_host.pack import pack
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
+
 DOCUMENTATION = """
 module: deepep_pack
 short_description: Pack a run's files on this host, or return one part of what was packed
-description: Called by the action plugin deepep_collect. Regular files only; nothing outside of the run's directory.
+description: Called by the action plugin deepep_collect. Regular files of the run's directory only.
 options:
   run_id: {description: Id of the session., type: str, required: true}
   host: {description: Inventory name of this host., type: str, required: true}
@@ -17,20 +26,10 @@ options:
 author: deepep-compiler authors
 """
 
-import base64
-import os
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.control import observe
-from ansible.module_utils.deepep_host.files import run_path, safe_relative
-from ansible.module_utils.deepep_host.pack import pack
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
-
-
-def read(folder: str, name: str) -> str:
+def read(folder: Path, name: str) -> str:
     """Returns a part in base64."""
-    with open(os.path.join(folder, safe_relative(name)), "rb") as stream:
-        return base64.b64encode(stream.read()).decode()
+    return base64.b64encode((folder / safe_relative(name)).read_bytes()).decode()
 
 
 def main() -> None:
@@ -49,7 +48,7 @@ def main() -> None:
     try:
         base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
         folder = run_dir(base, given["run"])
-        parts_dir = run_path(os.path.join(base, "parts"), given["run"])
+        parts_dir = run_path(base / "parts", given["run"])
         if given["part"]:
             module.exit_json(changed=False, content=read(parts_dir, given["part"]))
         state = observe(folder)
@@ -59,7 +58,7 @@ def main() -> None:
         inline = len(parts) == 1 and parts[0]["bytes"] <= given["inline_bytes"]
         if inline:
             parts[0]["content"] = read(parts_dir, parts[0]["name"])
-        module.exit_json(changed=True, state=state, parts=parts, folder=parts_dir)
+        module.exit_json(changed=True, state=state, parts=parts, folder=str(parts_dir))
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
 

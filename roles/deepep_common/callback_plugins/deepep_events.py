@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_COMMON = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(_COMMON, "module_utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.plugins.callback import CallbackBase  # noqa: E402
-from deepep_host import events  # noqa: E402 - only found by the line above
+from ansible.plugins.callback import CallbackBase
+from deepep_host import events
 
 DOCUMENTATION = """
 name: deepep_events

@@ -1,22 +1,20 @@
-"""What the action plugins share: one call to a host that never raises for a host's failure, and the session.
+"""What the action plugins share: a call to a host that never raises for a host's failure, and the session.
 
-Ansible takes a host that fails, or cannot be reached, out of the rest of the play. A benchmark needs its other
-hosts stopped, collected and judged all the same: so these plugins return what happened as data.
+Ansible takes a host that fails, or cannot be reached, out of the rest of the play. A benchmark needs its
+other hosts stopped, collected and judged all the same: so these plugins return what happened as data.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
-_COMMON = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-if os.path.join(_COMMON, "module_utils") not in sys.path:
-    sys.path.insert(0, os.path.join(_COMMON, "module_utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError  # noqa: E402
-from ansible.plugins.action import ActionBase  # noqa: E402
-from deepep_host.session import Session, SessionError  # noqa: E402
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from deepep_host.session import Session, SessionError
 
 
 class Answer(NamedTuple):
@@ -76,7 +74,7 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
         given = self.argument("session")
         if not isinstance(given, dict) or not given.get("results_dir"):
             raise SessionError(
-                "no open session: the play that opens it did not run. Run the whole playbook of the bundle from "
+                "no open session: the play that opens it did not run. Run the bundle's whole playbook from "
                 "its directory, without --limit, --tags or --start-at-task"
             )
         return Session(*(str(given[field]) for field in Session._fields))
@@ -104,6 +102,11 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
             self._connection.reset()
         except (AnsibleError, NotImplementedError, AttributeError, OSError):
             self._connection.close()
+
+
+def told_at_end(state: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the event ``ended`` tells of a host's last state."""
+    return {name: state[name] for name in ("outcome", "exit_code", "cause", "elapsed_s")}
 
 
 def _why(values: dict[str, Any]) -> str:

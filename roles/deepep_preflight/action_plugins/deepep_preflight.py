@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.files import read_json, write_json  # noqa: E402
-from deepep_host.preflight import FAIL, check  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.files import host_name, read_json, write_json
+from deepep_host.preflight import FAIL, check
 
 
 class ActionModule(DeepEPAction):
@@ -36,6 +35,7 @@ class ActionModule(DeepEPAction):
         answer = self.call(
             "deepep_preflight",
             controller_time=time.time(),
+            create=bool(self.argument("session")),
             work_dir=self.argument("work_dir", ""),
             min_free_mib=self.argument("min_free_mib", 512),
             max_clock_skew_s=self.argument("max_clock_skew_s", 30),
@@ -54,7 +54,7 @@ class ActionModule(DeepEPAction):
         if self.argument("session") and not self.check_mode:
             session = self.session()
             write_json(
-                os.path.join(session.results_dir, "preflight", self.host + ".json"),
+                session.folder / "preflight" / f"{host_name(self.host)}.json",
                 {"host": self.host, **result},
             )
             events.append(session.results_dir, "preflight", host=self.host, result=result["result"])
@@ -80,4 +80,4 @@ class ActionModule(DeepEPAction):
     def _plan(self) -> dict[str, Any] | None:
         if self.argument("session"):
             return self.session().plan()
-        return read_json(os.path.join(self.argument("bundle_dir", "."), "plan.json"))
+        return read_json(Path(self.argument("bundle_dir", ".")) / "plan.json")

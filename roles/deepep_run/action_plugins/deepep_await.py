@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from typing import Any, Dict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from ansible import context  # noqa: E402
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.control import fingerprint  # noqa: E402
-from deepep_host.session import Session  # noqa: E402
-from deepep_host.state import ended, new_state  # noqa: E402
+from ansible import context
+from deepep_controller import DeepEPAction, told_at_end
+from deepep_host import events
+from deepep_host.control import fingerprint
+from deepep_host.session import Session
+from deepep_host.state import ended, new_state
 
 OVERTIME_S = 90.0
 """How long after the deadline a supervisor may still be busy with ending its run."""
 
-State = Dict[str, Any]
-
 
 class ActionModule(DeepEPAction):
-    """Returns ``pending: true`` after one look where there are more hosts than forks: the task is then repeated."""
+    """Returns ``pending: true`` after one look where hosts outnumber forks: the task is then repeated."""
 
     ARGUMENTS = frozenset({"session", "run", "work_dir", "poll_s", "settle_s", "lost_after_s"})
 
@@ -53,8 +51,8 @@ class ActionModule(DeepEPAction):
         return {"msg": _say(key, self.host, state), "pending": False, "outcome": state["outcome"],
                 "exit_code": state["exit_code"]}  # fmt: skip
 
-    def _look(self, session: Session, key: str, state: State, limit: float) -> State:
-        """Returns the state after a change, or after poll_s seconds; bears with a host that is away for a while."""
+    def _look(self, session: Session, key: str, state: dict[str, Any], limit: float) -> dict[str, Any]:
+        """Returns the state after a change or poll_s seconds; bears with a host that is away for a while."""
         if time.time() > limit:
             return self._give_up(session, key, state)
         answer = self.call("deepep_state", **self._where(session, key), seen=fingerprint(state),
@@ -66,24 +64,19 @@ class ActionModule(DeepEPAction):
                 time.sleep(2.0)
                 return state
             return self._lost(session, key, answer.problem, state)
-        fresh: State | None = answer.values["state"]
+        fresh: dict[str, Any] | None = answer.values["state"]
         if fresh is None:
             return self._lost(session, key, "the run's state is gone from this host", state)
         self._keep(session, key, state, fresh)
         return fresh
 
-    def _keep(self, session: Session, key: str, before: State, state: State) -> None:
+    def _keep(self, session: Session, key: str, before: dict[str, Any], state: dict[str, Any]) -> None:
         session.keep_host_state(key, self.host, state)
         if state["status"] == "ended":
-            events.append(
-                session.results_dir, "ended", run=key, host=self.host, outcome=state["outcome"],
-                exit_code=state["exit_code"], cause=state["cause"], elapsed_s=state["elapsed_s"],
-            )  # fmt: skip
+            events.append(session.results_dir, "ended", run=key, host=self.host, **told_at_end(state))
         elif (state["phase"], state["progress"]) != (before["phase"], before["progress"]):
-            events.append(
-                session.results_dir, "phase", run=key, host=self.host, phase=state["phase"],
-                progress=state["progress"],
-            )  # fmt: skip
+            told = {name: state[name] for name in ("phase", "progress")}
+            events.append(session.results_dir, "phase", run=key, host=self.host, **told)
 
     def _failed_peer(self, session: Session, key: str, peers: list[str]) -> str | None:
         for peer in peers:
@@ -96,7 +89,7 @@ class ActionModule(DeepEPAction):
                 return f"{peer} failed first: {state['cause'] or state['outcome']}"
         return None
 
-    def _after(self, session: Session, key: str, state: State, cause: str) -> State:
+    def _after(self, session: Session, key: str, state: dict[str, Any], cause: str) -> dict[str, Any]:
         """Gives the program a moment to notice by itself and to write its last words, then stops it."""
         answer = self.call("deepep_state", **self._where(session, key), seen=fingerprint(state),
                            wait_s=float(self.argument("settle_s", 3)))  # fmt: skip
@@ -111,7 +104,7 @@ class ActionModule(DeepEPAction):
         self._keep(session, key, state, fresh)
         return dict(fresh)
 
-    def _give_up(self, session: Session, key: str, state: State) -> State:
+    def _give_up(self, session: Session, key: str, state: dict[str, Any]) -> dict[str, Any]:
         answer = self.call("deepep_stop", **self._where(session, key), cause="its deadline passed long ago")
         found = (answer.values.get("runs") or {}).get(key) if not answer.problem else None
         if found is None:
@@ -119,7 +112,9 @@ class ActionModule(DeepEPAction):
         self._keep(session, key, state, found)
         return dict(found)
 
-    def _lost(self, session: Session, key: str, cause: str, state: State | None = None) -> State:
+    def _lost(
+        self, session: Session, key: str, cause: str, state: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         before = state or new_state(session.run_id, key, self.host)
         gone = ended(before, "lost", cause)
         self._keep(session, key, before, gone)
@@ -136,12 +131,10 @@ class ActionModule(DeepEPAction):
 
 def _age(at: str | None) -> float:
     """Returns a time of now_iso as seconds since the epoch; now for None."""
-    from datetime import datetime
-
     return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() if at else time.time()
 
 
-def _say(key: str, host: str, state: State) -> str:
+def _say(key: str, host: str, state: dict[str, Any]) -> str:
     text = f"{key} ended on {host}: {state['outcome']}"
     text += f", exit code {state['exit_code']}" if state["exit_code"] is not None else ""
     return text + (f" ({state['cause']})" if state["cause"] else "")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host.files import host_name  # noqa: E402
-from deepep_host.look import STREAMS  # noqa: E402
-from deepep_host.session import Session  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host.files import host_name
+from deepep_host.look import STREAMS
+from deepep_host.session import Session
 
 
 class ActionModule(DeepEPAction):
-    """Keeps states and logs in the session's ``.state``; a host that cannot be reached is told, not failed."""
+    """Keeps states and logs in the session's ``.state``; a host out of reach is told, not failed."""
 
     ARGUMENTS = frozenset({"session", "work_dir"})
 
@@ -40,13 +39,13 @@ class ActionModule(DeepEPAction):
             if found["state"] is not None:
                 session.keep_host_state(key, self.host, found["state"])
             for stream, text in found["logs"].items():
-                with open(self._path(session, key, stream), "ab") as file:
+                with self._path(session, key, stream).open("ab") as file:
                     file.write(base64.b64decode(text))
         return {"msg": f"looked at {', '.join(sorted(wanted))}"}
 
-    def _path(self, session: Session, key: str, stream: str) -> str:
-        return session.note_path(key, "live-" + host_name(self.host))[: -len("json")] + stream + ".txt"
+    def _path(self, session: Session, key: str, stream: str) -> Path:
+        return session.note_path(key, "live-" + host_name(self.host)).with_suffix(f".{stream}.txt")
 
 
-def _size(path: str) -> int:
-    return os.path.getsize(path) if os.path.exists(path) else 0
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any, Mapping
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.files import now_iso  # noqa: E402
-from deepep_host.session import gate  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.files import now_iso
+from deepep_host.session import gate
 
 
 class ActionModule(DeepEPAction):
@@ -26,7 +26,7 @@ class ActionModule(DeepEPAction):
             return {"msg": f"check mode: {key} is not started"}
         session = self.session()
         run = session.run(key)
-        os.makedirs(session.run_dir(key), exist_ok=True)
+        session.run_dir(key).mkdir(parents=True, exist_ok=True)
         refused = gate(session, run)
         if refused:
             session.skip(key, str(refused["reason"]), refused["because"])

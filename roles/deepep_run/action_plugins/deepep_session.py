@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from ansible import constants, context  # noqa: E402
-from ansible.release import __version__ as ansible_version  # noqa: E402
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.files import now_iso, read_json  # noqa: E402
-from deepep_host.judge import judge_session, render_table  # noqa: E402
-from deepep_host.pack import digest  # noqa: E402
-from deepep_host.session import Session, SessionError, find_session, newest_session, open_session  # noqa: E402
+from ansible import constants, context
+from ansible.release import __version__ as ansible_version
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.files import now_iso, read_json
+from deepep_host.judge import judge_session, render_table
+from deepep_host.pack import digest
+from deepep_host.session import Session, SessionError, find_session, newest_session, open_session
 
 
 class ActionModule(DeepEPAction):
@@ -29,24 +28,24 @@ class ActionModule(DeepEPAction):
         return {"opened": self._open, "found": self._find, "closed": self._close}[self.argument("state")]()
 
     def _open(self) -> dict[str, Any]:
-        bundle = os.path.realpath(self.argument("bundle_dir"))
+        bundle = Path(self.argument("bundle_dir")).resolve()
         self._check_bundle(bundle)
         if self.check_mode:
             return {"msg": "check mode: no session is opened, nothing will be started"}
         session = open_session(
             bundle,
-            self.argument("results_root") or os.path.join(bundle, "results"),
+            Path(self.argument("results_root") or bundle / "results").absolute(),
             socket.gethostname(),
             ansible_version,
-            self.argument("results", ""),
+            Path(self.argument("results")) if self.argument("results") else None,
         )
         return {**_fact(session), "changed": True, "msg": f"results go to {session.results_dir}"}
 
     def _find(self) -> dict[str, Any]:
-        bundle = os.path.realpath(self.argument("bundle_dir"))
+        bundle = Path(self.argument("bundle_dir")).resolve()
         folder = self.argument("results")
-        root = self.argument("results_root") or os.path.join(bundle, "results")
-        session = find_session(str(folder)) if folder else newest_session(root)
+        root = Path(self.argument("results_root") or bundle / "results")
+        session = find_session(Path(folder)) if folder else newest_session(root)
         return {**_fact(session), "msg": f"session {session.run_id} in {session.results_dir}"}
 
     def _close(self) -> dict[str, Any]:
@@ -73,17 +72,17 @@ class ActionModule(DeepEPAction):
         self._display.display("\n".join([text, *problems]))
         return {"passed": not problems, "msg": "; ".join([text, *problems])}
 
-    def _check_bundle(self, bundle: str) -> None:
+    def _check_bundle(self, bundle: Path) -> None:
         """Refuses whatever would let a run end well without having run as compiled. Raises SessionError."""
-        plan = read_json(os.path.join(bundle, "plan.json"))
+        plan = read_json(bundle / "plan.json")
         if plan is None:
             raise SessionError(f"{bundle}/plan.json is missing or damaged: compile the bundle again")
-        wanted = os.path.join(bundle, "ansible.cfg")
+        wanted = bundle / "ansible.cfg"
         active = constants.CONFIG_FILE
-        if os.path.exists(wanted) and os.path.realpath(active or "") != wanted:
+        if wanted.exists() and Path(active or ".").resolve() != wanted:
             raise SessionError(
-                f"the active Ansible configuration is {active or 'none'}, not the bundle's: run ansible-playbook in "
-                f"{bundle} with ANSIBLE_CONFIG unset, in a directory that is not writable for everybody"
+                f"the active Ansible configuration is {active or 'none'}, not the bundle's: run "
+                f"ansible-playbook in {bundle} with ANSIBLE_CONFIG unset; the directory must not be writable for everybody"
             )
         for option, name in (
             ("subset", "--limit"),
@@ -108,12 +107,12 @@ class ActionModule(DeepEPAction):
             )
 
 
-def _damaged(bundle: str) -> list[str]:
+def _damaged(bundle: Path) -> list[str]:
     """Returns the files whose content is not what the bundle's manifest says."""
-    manifest = read_json(os.path.join(bundle, "manifest.json")) or {}
+    manifest = read_json(bundle / "manifest.json") or {}
     files = manifest.get("files")
     pairs = files.items() if isinstance(files, dict) else ()
-    return sorted(name for name, expected in pairs if digest(os.path.join(bundle, name)) != _sha256(expected))
+    return sorted(name for name, expected in pairs if digest(bundle / name) != _sha256(expected))
 
 
 def _sha256(entry: Any) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.program import host_slice, pack_program  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.program import host_slice, pack_program
 
 
 class ActionModule(DeepEPAction):
@@ -22,7 +21,7 @@ class ActionModule(DeepEPAction):
     ARGUMENTS = frozenset({"session", "work_dir", "python"})
 
     def act(self) -> dict[str, Any]:
-        archive, sha256, files = pack_program(_ROLES)
+        archive, sha256, files = pack_program(Path(__file__).resolve().parents[2])
         if self.check_mode:
             return {"msg": f"check mode: would stage {files} files ({len(archive) // 1024} KiB compressed)"}
         session = self.session()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
-from deepep_host.state import ended, new_state  # noqa: E402
+from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.state import ended, new_state
 
 
 class ActionModule(DeepEPAction):
@@ -50,10 +49,8 @@ class ActionModule(DeepEPAction):
             state = answer.values["state"]
             session.take_note(key, "launch-" + self.host, answer.values.get("launch") or {})
         session.keep_host_state(key, self.host, state)
-        events.append(
-            session.results_dir, "start", run=key, host=self.host, status=state["status"], cause=state["cause"],
-            deadline_at=state["deadline_at"],
-        )  # fmt: skip
+        told = {name: state[name] for name in ("status", "cause", "deadline_at")}
+        events.append(session.results_dir, "start", run=key, host=self.host, **told)
         if state["status"] == "ended" and state["outcome"] != "exited":
             return {
                 "msg": f"{key} did not start on {self.host}: {state['cause']}",

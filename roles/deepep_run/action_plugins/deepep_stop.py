@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 from typing import Any
 
-_ROLES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(_ROLES, "deepep_common", "controller"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_controller import DeepEPAction  # noqa: E402 - only found by the line above
-from deepep_host import events  # noqa: E402
+from deepep_controller import DeepEPAction, told_at_end
+from deepep_host import events
 
 
 class ActionModule(DeepEPAction):
@@ -42,8 +41,7 @@ class ActionModule(DeepEPAction):
         for run in stopped:
             state = answer.values["runs"][run]
             session.keep_host_state(run, self.host, state)
-            events.append(session.results_dir, "ended", run=run, host=self.host, outcome=state["outcome"],
-                          exit_code=state["exit_code"], cause=state["cause"], elapsed_s=state["elapsed_s"])  # fmt: skip
+            events.append(session.results_dir, "ended", run=run, host=self.host, **told_at_end(state))
         return {
             "changed": bool(stopped),
             "stopped": stopped,

@@ -1,10 +1,10 @@
 """Starts the supervisor from the files staged beside this one: ``python -I supervise.py RUN_DIR``."""
 
-import os
 import sys
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from deepep_host.supervisor import main  # noqa: E402 - only found by the line above
+from deepep_host.supervisor import main
 
 sys.exit(main(sys.argv[1:]))

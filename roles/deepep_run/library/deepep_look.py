@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.look import look
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+
 DOCUMENTATION = """
 module: deepep_look
 short_description: Return a run's state and the new part of its logs
@@ -14,10 +18,6 @@ options:
   runs: {description: "Run id -> stream -> bytes that the caller has.", type: dict, required: true}
 author: deepep-compiler authors
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.look import look
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
 
 
 def main() -> None:

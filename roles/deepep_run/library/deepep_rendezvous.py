@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.rendezvous import RendezvousError, free_port, master_address
+
 DOCUMENTATION = """
 module: deepep_rendezvous
 short_description: Find an address and a free port on the first host of a run
@@ -13,9 +16,6 @@ options:
   avoid: {description: Ports of earlier attempts., type: list, elements: int, default: []}
 author: deepep-compiler authors
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.rendezvous import RendezvousError, free_port, master_address
 
 
 def main() -> None:

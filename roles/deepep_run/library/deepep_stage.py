@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.stage import stage
+from ansible.module_utils.deepep_host.state import WorkDirError
+
 DOCUMENTATION = """
 module: deepep_stage
 short_description: Put the program and the plan slice of one session on a host
@@ -18,12 +24,6 @@ options:
   torch: {description: What torch said in preflight as JSON., type: str, default: "{}"}
 author: deepep-compiler authors
 """
-
-import json
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.stage import stage
-from ansible.module_utils.deepep_host.state import WorkDirError
 
 
 def main() -> None:

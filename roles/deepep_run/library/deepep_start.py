@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host import control
+from ansible.module_utils.deepep_host.files import read_json
+from ansible.module_utils.deepep_host.launch import LaunchError
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
+
 DOCUMENTATION = """
 module: deepep_start
 short_description: Start the supervisor of one run on this host
@@ -17,14 +23,6 @@ options:
   master_port: {description: Port at which the ranks meet., type: int, required: true}
 author: deepep-compiler authors
 """
-
-import os
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host import control
-from ansible.module_utils.deepep_host.files import read_json
-from ansible.module_utils.deepep_host.launch import LaunchError
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
 
 
 def main() -> None:
@@ -52,7 +50,7 @@ def main() -> None:
             given["master_port"],
             given["python"] or "python3",
         )
-        launch = read_json(os.path.join(run_dir(base, given["run"]), "launch.json")) or {}
+        launch = read_json(run_dir(base, given["run"]) / "launch.json") or {}
     except (control.Refused, LaunchError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     shown = ("node_rank", "argv", "cwd", "env", "unset_variables")

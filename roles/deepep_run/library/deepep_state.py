@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.control import wait_for_change
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
+
 DOCUMENTATION = """
 module: deepep_state
 short_description: Return how a run stands on this host, as soon as it changes
-description: Called by the action plugin deepep_await. A run whose supervisor was killed is ended and recorded as lost.
+description: Called by the action plugin deepep_await. A run without supervisor is ended and counts as lost.
 options:
   run_id: {description: Id of the session., type: str, required: true}
   host: {description: Inventory name of this host., type: str, required: true}
@@ -16,10 +20,6 @@ options:
   wait_s: {description: How many seconds to wait for another state at most., type: float, default: 0}
 author: deepep-compiler authors
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.control import wait_for_change
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
 
 
 def main() -> None:

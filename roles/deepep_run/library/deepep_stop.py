@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.control import stop_runs
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+
 DOCUMENTATION = """
 module: deepep_stop
 short_description: Stop one run, or every run of a session, on this host
-description: Called by the action plugins deepep_stop and deepep_await. Processes are known by pid, start time and boot.
+description: Called by the action plugins deepep_stop and deepep_await. Nothing is ended by its name.
 options:
   run_id: {description: Id of the session., type: str, required: true}
   host: {description: Inventory name of this host., type: str, required: true}
@@ -15,10 +19,6 @@ options:
   cause: {description: Why; goes into the run's state., type: str, required: true}
 author: deepep-compiler authors
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.control import stop_runs
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
 
 
 def main() -> None:

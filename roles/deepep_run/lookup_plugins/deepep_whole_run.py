@@ -6,7 +6,7 @@ this plugin ends with an error instead.
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleLookupError
@@ -39,7 +39,7 @@ LEAVES_OUT = (
 class LookupModule(LookupBase):
     """The plugin; it takes no terms."""
 
-    def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> List[str]:
+    def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[str]:
         """Returns ``["localhost"]``. Raises AnsibleLookupError where an option leaves something out."""
         arguments = context.CLIARGS
         found = [name for option, name in LEAVES_OUT if arguments.get(option)]

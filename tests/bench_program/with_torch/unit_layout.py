@@ -13,7 +13,9 @@ class Layout(unittest.TestCase):
     def test_once_per_rank(self) -> None:
         idx = route(config(), 0).topk_idx
         layout = once_per_rank(idx, 16, 4)
-        expected = [(rank, t) for rank in range(4) for t in range(24) if any(e // 4 == rank for e in idx[t].tolist())]
+        expected = [
+            (rank, t) for rank in range(4) for t in range(24) if any(e // 4 == rank for e in idx[t].tolist())
+        ]
         self.assertEqual(layout.token.tolist(), [token for _, token in expected])
         self.assertEqual(layout.per_rank.tolist(), [sum(r == rank for r, _ in expected) for rank in range(4)])
         flat = idx.flatten().tolist()
@@ -25,7 +27,9 @@ class Layout(unittest.TestCase):
         expected = [(e, t) for e in range(16) for t in range(24) if e in idx[t].tolist()]
         self.assertEqual(layout.token.tolist(), [token for _, token in expected])
         self.assertEqual(idx.flatten()[layout.selection].tolist(), [expert for expert, _ in expected])
-        self.assertEqual(layout.per_rank.tolist(), [sum(e // 4 == rank for e, _ in expected) for rank in range(4)])
+        self.assertEqual(
+            layout.per_rank.tolist(), [sum(e // 4 == rank for e, _ in expected) for rank in range(4)]
+        )
 
     def test_ranks_without_tokens(self) -> None:
         idx = route(config(num_topk=1, tokens=1), 0).topk_idx
@@ -50,7 +54,9 @@ class Traffic(unittest.TestCase):
     def test_bytes_of_a_row(self) -> None:
         self.assertEqual(dispatch_row_bytes(config()), 512)
         self.assertEqual(dispatch_row_bytes(config(data_type="fp8")), 256 + 2 * 4)
-        self.assertEqual(dispatch_row_bytes(config(data_type="fp8", round_scale=True, use_ue8m0=True)), 256 + 2)
+        self.assertEqual(
+            dispatch_row_bytes(config(data_type="fp8", round_scale=True, use_ue8m0=True)), 256 + 2
+        )
 
     def test_combine_is_the_way_back(self) -> None:
         given = config(data_type="fp8")
@@ -69,7 +75,9 @@ class Traffic(unittest.TestCase):
         numbers = [line.split() for line in token_matrix(routings).splitlines() if not line.startswith("#")]
         self.assertEqual(len(numbers), 96)
         self.assertEqual([int(n) for n in numbers[24]], routings[1].topk_idx[0].tolist())
-        kb = [line.split() for line in token_matrix_kb([[1, 2], [0, 1000]], 512).splitlines() if line[0] != "#"]
+        kb = [
+            line.split() for line in token_matrix_kb([[1, 2], [0, 1000]], 512).splitlines() if line[0] != "#"
+        ]
         self.assertEqual(kb, [["0.512", "1.024"], ["0.000", "512.000"]])
 
 

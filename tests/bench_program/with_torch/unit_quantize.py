@@ -28,13 +28,15 @@ class Quantize(unittest.TestCase):
         for row in range(7):
             for block in range(3):
                 largest = max(abs(v) for v in x[row, block * 128 : block * 128 + 128].tolist())
-                self.assertAlmostEqual(scales[row, block].item() / (max(largest, 1e-4) / 448.0), 1.0, places=6)
+                self.assertAlmostEqual(
+                    scales[row, block].item() / (max(largest, 1e-4) / 448.0), 1.0, places=6
+                )
 
     def test_rounded_scales_are_the_next_power_of_two(self) -> None:
         x = sample()
         _, plain = quantize(x)
         _, rounded = quantize(x, round_scale=True)
-        for exact, power in zip(plain.flatten().tolist(), rounded.flatten().tolist()):
+        for exact, power in zip(plain.flatten().tolist(), rounded.flatten().tolist(), strict=True):
             self.assertEqual(power, 2.0 ** math.ceil(math.log2(exact)))
         self.assertEqual(rounded[4, 0].item(), 1.0)  # 448 / 448 is a power of two already and stays
 

@@ -1,4 +1,4 @@
-"""The reference: accepts what is right and names what is wrong, whoever moved the tokens and in which order."""
+"""The reference: accepts what is right and names what is wrong, in whatever order tokens come."""
 
 import unittest
 from dataclasses import replace
@@ -30,12 +30,17 @@ def standard(given, pool, reference, rank: int = 1) -> StandardReceived:
                 ids.append(source * given.tokens + token)
                 idx.append([e - rank * 4 if e // 4 == rank else -1 for e in experts])
                 values = routing.topk_weights[token].tolist()
-                weights.append([w if e // 4 == rank else 0.0 for e, w in zip(experts, values)])
+                weights.append([w if e // 4 == rank else 0.0 for e, w in zip(experts, values, strict=True)])
     x = pool.rows(torch.tensor(ids))
     payload = Payload(*quantize(x, given.round_scale, given.use_ue8m0)) if given.fp8 else Payload(x)
     flat = [e for row in idx for e in row]
     return StandardReceived(
-        payload, torch.tensor(idx), torch.tensor(weights), [flat.count(e) for e in range(4)], None, torch.tensor(ids)
+        payload,
+        torch.tensor(idx),
+        torch.tensor(weights),
+        [flat.count(e) for e in range(4)],
+        None,
+        torch.tensor(ids),
     )
 
 
@@ -73,14 +78,16 @@ class StandardDispatch(unittest.TestCase):
             received = standard(given, pool, reference)
             checked = reference.check_standard_dispatch(replace(received, source=None))
             self.assertGreater(checked.elements, received.payload.x.numel())
-            self.assertLessEqual(checked.max_rel_error, 2.0**-4 if given.fp8 else 0.0)
+            self.assertLessEqual(checked.max_rel_error, checked.tolerance)
+            self.assertLess(checked.tolerance, 0.0626 if given.fp8 else 1e-9)
 
     def test_accepts_any_order_with_sources(self) -> None:
         given, pool, reference = make(data_type="fp8")
         good = standard(given, pool, reference)
         order = torch.randperm(good.topk_idx.size(0), generator=torch.Generator().manual_seed(0))
+        x = good.payload.x.view(torch.uint8)[order].view(torch.float8_e4m3fn)
         shuffled = StandardReceived(
-            Payload(good.payload.x.view(torch.uint8)[order].view(torch.float8_e4m3fn), good.payload.scales[order]),
+            Payload(x, good.payload.scales[order]),
             good.topk_idx[order], good.topk_weights[order], good.per_expert, None, good.source[order],
         )  # fmt: skip
         reference.check_standard_dispatch(shuffled)
@@ -127,7 +134,9 @@ class StandardDispatch(unittest.TestCase):
 
         def missing(received: StandardReceived) -> StandardReceived:
             payload = Payload(received.payload.x[:-1], received.payload.scales[:-1])
-            return replace(received, payload=payload, topk_idx=received.topk_idx[:-1], source=received.source[:-1])
+            return replace(
+                received, payload=payload, topk_idx=received.topk_idx[:-1], source=received.source[:-1]
+            )
 
         for spoil, text in (
             (scale, "channel 128"),
@@ -187,7 +196,9 @@ class Combine(unittest.TestCase):
         self.assertLess(checked.max_rel_error, checked.tolerance)
         self.assertGreater(checked.max_rel_error, 0.0)
         combined[7, 9] *= 1 + 2 * combine_tolerance(given)
-        with self.assertRaisesRegex(WrongDataError, "after combine at rank 1: token 7 of rank 1, .* channel 9"):
+        with self.assertRaisesRegex(
+            WrongDataError, "after combine at rank 1: token 7 of rank 1, .* channel 9"
+        ):
             reference.check_combine(combined)
 
     def test_a_swapped_expert_shows(self) -> None:

@@ -57,7 +57,7 @@ def distribute(incoming: Path, names: list[str], run_dir: Path, host: str, head:
 
 
 def finish_run(session: Session, key: str) -> None:
-    """Writes the files of a run that span its hosts: launch, job, test and host lists, and the joined logs."""
+    """Writes the files of a run that span its hosts: launch, job, test, hosts, joined logs."""
     run = session.run(key)
     folder = session.run_dir(key)
     hosts = [host["name"] for host in sorted(run["hosts"], key=lambda host: int(host["node_rank"]))]
@@ -152,8 +152,8 @@ def _job(
                 **{
                     name: state.get(name)
                     for name in (
-                        "status", "phase", "outcome", "exit_code", "cause", "started_at", "deadline_at", "ended_at",
-                        "elapsed_s", "first_failure_at", "pid", "boot_id",
+                        "status", "phase", "outcome", "exit_code", "cause", "started_at", "deadline_at",
+                        "ended_at", "elapsed_s", "first_failure_at", "pid", "boot_id",
                     )
                 },
                 "leftovers": [str(left) for left in state.get("leftovers") or ()],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .state import read_state, run_dir
@@ -14,8 +14,8 @@ CHUNK = 256 * 1024
 """Most bytes of one stream in one answer; the next look goes on from there."""
 
 
-def look(base: str, run: str, have: Mapping[str, int]) -> dict[str, Any]:
-    """Returns ``{"state": dict or None, "logs": {stream: base64 of what follows the first have[stream] bytes}}``.
+def look(base: Path, run: str, have: Mapping[str, int]) -> dict[str, Any]:
+    """Returns ``{"state", "logs"}``: of each stream, in base64, what is new after ``have[stream]`` bytes.
 
     ``base`` is the session's directory on this host.
     """
@@ -23,7 +23,7 @@ def look(base: str, run: str, have: Mapping[str, int]) -> dict[str, Any]:
     logs = {}
     for stream in STREAMS:
         try:
-            with open(os.path.join(folder, "logs", stream + ".txt"), "rb") as file:
+            with (folder / "logs" / f"{stream}.txt").open("rb") as file:
                 file.seek(int(have.get(stream, 0)))
                 logs[stream] = base64.b64encode(file.read(CHUNK)).decode("ascii")
         except FileNotFoundError:

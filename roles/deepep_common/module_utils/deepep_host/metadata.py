@@ -53,7 +53,7 @@ def ask(argv: Sequence[str], timeout_s: float = 20.0) -> str | None:
 
 
 def ask_torch(python: str, timeout_s: float = 120.0) -> dict[str, Any]:
-    """Returns what torch of the interpreter ``python`` says of itself; key ``error`` where it cannot be had."""
+    """Returns what torch of the interpreter ``python`` says of itself; ``error`` where there is none."""
     try:
         done = subprocess.run(  # noqa: S603 - the inventory's interpreter
             [python, "-c", _TORCH],

@@ -74,7 +74,7 @@ def pack(folder: Path, target: Path, part_bytes: int = PART_BYTES) -> list[dict[
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o700, parents=True)
     sink = _Parts(target, part_bytes)
-    packed = gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=4, mtime=0)  # type: ignore[call-overload]
+    packed = gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=4, mtime=0)
     with closing(packed), tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink() and not path.name.startswith(".new-"):

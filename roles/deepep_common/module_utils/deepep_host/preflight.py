@@ -74,8 +74,8 @@ def _work_dir(path: Path, min_free_mib: int, read_only: bool) -> dict[str, Any]:
         )
     free = shutil.disk_usage(nearest).free // (1024 * 1024)
     if free < min_free_mib:
-        return check("work_dir", FAIL, f"{path} has {free} MiB free, {min_free_mib} MiB are wanted",
-                     "make room, set deepep_work_dir elsewhere, or lower deepep_preflight_min_free_mib")  # fmt: skip
+        remedy = "make room, set deepep_work_dir elsewhere, or lower deepep_preflight_min_free_mib"
+        return check("work_dir", FAIL, f"{path} has {free} MiB free, {min_free_mib} MiB are wanted", remedy)
     return check("work_dir", PASS, f"{path}, {free} MiB free")
 
 

@@ -57,7 +57,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(avoid: Sequence[int] = ()) -> int:
-    """Returns a random free port that is not in ``avoid`` (ports of attempts before). Raises RendezvousError."""
+    """Returns a random free port, none of ``avoid`` (ports of earlier attempts). Raises RendezvousError."""
     ports = [port for port in candidates(ephemeral_range()) if port not in avoid]
     random.SystemRandom().shuffle(ports)
     for port in ports[:200]:

@@ -113,7 +113,9 @@ def new_state(run_id: str, run: str, host: str) -> dict[str, Any]:
     }
 
 
-def ended(state: dict[str, Any], outcome: str, cause: str | None, exit_code: int | None = None) -> dict[str, Any]:
+def ended(
+    state: dict[str, Any], outcome: str, cause: str | None, exit_code: int | None = None
+) -> dict[str, Any]:
     """Returns a copy of ``state`` that has ended. The first failure is now unless one is known already."""
     failed = outcome != "exited" or exit_code != 0
     now = now_iso()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .errors import RefusedError
 from .plain import say
 from .world import World, world_from_environment
 
+_LET_THE_FIRST_SPEAK_S = 30
 _OVERRIDABLE = (
     "seed",
     "heartbeat_interval_s",
@@ -43,8 +45,10 @@ def main(argv: list[str]) -> int:
         backend_class(config.backend)
         Faults(world.rank)
     except RefusedError as error:
-        if world.local_rank == 0:  # every rank of a host reads the same file
-            say(world.rank, f"refused: {error}")
+        if world.local_rank:
+            # every rank of a host reads the same file: the first one speaks, and its end ends the others
+            time.sleep(_LET_THE_FIRST_SPEAK_S)
+        say(world.rank, f"refused: {error}")
         return exit_codes.REFUSED
 
     from .session import run

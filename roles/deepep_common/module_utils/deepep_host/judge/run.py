@@ -163,7 +163,8 @@ def _log_reasons(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
                     consequence=finding.after_stop,
                     remedy=signature.remedy,
                 )
-                found.append(((not likely, host != suspect, host_number), entry))
+                named = signature.id == "peer-lost"
+                found.append(((not likely, not (likely or named), host != suspect, host_number), entry))
     return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
 

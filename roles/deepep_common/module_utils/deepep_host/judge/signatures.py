@@ -49,10 +49,11 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     Signature(
         "peer-lost",
-        (b"no heartbeat for ", b"no progress for ", b"no rank made progress for "),
+        (b" on host ", b"no rank made progress for "),
         "a rank died, froze or stopped making progress",
         "look at the log of the host that the line names, and there for what ended the rank",
         "deepep_bench",
+        re.compile(rb"\] rank \d+ on host \S+: |no rank made progress"),
         victim=True,
     ),
     Signature(
@@ -229,7 +230,14 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     Signature(
         "host-oom",
-        (b"oom_kill", b"oom-kill", b"Out of memory: Killed", b"Cannot allocate memory", b"MemoryError"),
+        (
+            b"oom_kill",
+            b"oom-kill",
+            b"Out of memory: Killed",
+            b"Cannot allocate memory",
+            b"you tried to allocate",
+            b"MemoryError",
+        ),
         "the host's memory is exhausted",
         "fewer tokens or ranks per host, or more memory",
         "Linux",
@@ -328,6 +336,8 @@ SIGNATURES: tuple[Signature, ...] = (
         "a peer's connection broke",
         _PEER,
         "gloo, sockets",
+        # PyTorch warns like this (a W before the date) when ranks of a good run end one after the other.
+        re.compile(rb"^(?!(?:\[rank\d+\]:)?\[W\d)"),
         victim=True,
     ),
     Signature(
@@ -395,5 +405,7 @@ BLAME = re.compile(rb"\] (?:consequence of )?rank (\d+) on host (\S+): ")
 LAUNCHER_ERRORS = ("ChildFailedError", "SignalException")
 """With what torchrun ends when a rank failed or it is stopped: never a cause."""
 
-STOP = re.compile(rb"Received \w+ death signal|Received signal \w+, stopping|got signal: (?:15|2)\b")
-"""What torchrun prints when it is told to stop: whatever comes after it says nothing about the cause."""
+STOP = re.compile(
+    rb"Received \w+ death signal|Received signal \w+, stopping|got signal: (?:15|2)\b|forcefully exiting via 9"
+)
+"""What torchrun prints when it is told to stop, or loses patience with a rank: what follows is no cause."""
