@@ -1,4 +1,8 @@
-"""Every finding that the compiler can make: the one table of codes, and :func:`finding`, which makes one."""
+"""Every finding that the compiler can make: the one table of codes, and :func:`finding`, which makes one.
+
+The codes of the kernel rules stand beside the rules (:mod:`compiler.rules.kernels.registry`); :func:`code_of`
+and :func:`all_codes` know them too.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,16 @@ class Code:
     title: str
     why: str
     fix: str
+    source: str = ""
+    """Where the demand comes from, if not from this project's own format."""
+
+    @property
+    def switchable(self) -> bool:
+        """Whether ``--ignore``, a comment or a project file may switch an error of this code off.
+
+        What the plan cannot do without stays: syntax, schema, names, hosts, images.
+        """
+        return self.severity is not Severity.ERROR or self.code[3] in "379" or self.code.startswith("DEP45")
 
 
 CODES = (
@@ -27,15 +41,18 @@ CODES = (
     Code("DEP101", "unreadable-file", E, "a file cannot be read",
          "Nothing can be checked in it.", "Check path and permissions."),
     Code("DEP102", "not-utf8", E, "a file is not UTF-8",
-         "TOML files are UTF-8 by definition.", "Save the file as UTF-8."),
+         "TOML files are UTF-8 by definition.", "Save the file as UTF-8.",
+         "TOML 1.0.0, Spec"),
     Code("DEP103", "syntax-error", E, "a file is not TOML",
-         "Nothing else in the file can be checked until it can be read.", "Correct the marked place."),
+         "Nothing else in the file can be checked until it can be read.", "Correct the marked place.",
+         "TOML 1.0.0"),
     Code("DEP104", "file-limits", E, "a file is too large or nested too deeply",
          "A test or scenario needs a few kilobytes; such a file is a mistake or an attack.",
          "Split the file."),
     Code("DEP105", "unknown-key", E, "a key that the format does not have",
          "CloudAI takes unknown cmd_args and ignores them, so that a slip of the pen runs with a default.",
-         "Write the key as the schema has it, or remove it."),
+         "Write the key as the schema has it, or remove it.",
+         "NVIDIA/cloudai src/cloudai/models/workload.py: CmdArgs takes extra keys"),
     Code("DEP106", "missing-key", E, "a required key is missing",
          "There is no sensible default for it.", "Add the key."),
     Code("DEP107", "wrong-type", E, "a value has the wrong type",
@@ -56,6 +73,13 @@ CODES = (
          "The schema says what the format allows.", "See the schema."),
     Code("DEP114", "file-skipped", I, "a file that is not a test is skipped",
          "Only test TOMLs of this workload are used from the tests folder.", "Nothing to do."),
+    Code("DEP115", "cannot-ignore", W, "an error that cannot be switched off",
+         "Without it there is no plan: the file cannot be read, or hosts, names or images are not known.",
+         "Correct the error, and remove the code from --ignore, noqa or the project file."),
+    Code("DEP116", "unused-noqa", I, "a noqa comment that silences nothing",
+         "What it was for is gone; it would hide the next finding on this line.", "Remove the comment."),
+    Code("DEP117", "unknown-code", W, "a code or slug that does not exist",
+         "It switches nothing.", "Write a code (DEP301), the beginning of one (DEP3) or a slug."),
     # 2xx: the model, across keys and files
     Code("DEP201", "unknown-test-name", E, "test_name names a test that does not exist",
          "The tests folder holds no file with that name.", "Write the name of an existing test."),
@@ -72,7 +96,8 @@ CODES = (
     Code("DEP206", "self-dependency", E, "an entry depends on itself",
          "It would wait for ever.", "Remove the dependency."),
     Code("DEP207", "dependency-cycle", E, "entries wait for each other in a circle",
-         "None of them could ever start or end.", "Remove one dependency of the circle."),
+         "None of them could ever start or end.", "Remove one dependency of the circle.",
+         "NVIDIA/cloudai src/cloudai/models/scenario.py checks ids, not cycles"),
     Code("DEP208", "duplicate-dependency", W, "a dependency is given twice",
          "The second one changes nothing.", "Remove it."),
     Code("DEP209", "test-source", E, "an entry does not say which test it runs",
@@ -96,9 +121,11 @@ CODES = (
     Code("DEP217", "excluded-unknown", E, "dse_excluded_args names an argument that does not exist",
          "The exclusion would do nothing.", "Write cmd_args.<argument>."),
     Code("DEP218", "bad-time-limit", E, "a time limit cannot be understood",
-         "It decides when a hanging run is stopped.", "Write HH:MM:SS."),
+         "It decides when a hanging run is stopped.", "Write HH:MM:SS.",
+         "sbatch(1) --time"),
     Code("DEP219", "ambiguous-time-limit", E, "a time limit has two readings",
-         "Slurm reads NN:NN as minutes and seconds, CloudAI as hours and minutes.", "Write HH:MM:SS."),
+         "Slurm reads NN:NN as minutes and seconds, CloudAI as hours and minutes.", "Write HH:MM:SS.",
+         "sbatch(1) --time; NVIDIA/cloudai src/cloudai/util/utils.py"),
     Code("DEP220", "missing-time-limit", W, "an entry has no time limit",
          "A hang costs the allocation until the default limit.", "Add time_limit."),
     Code("DEP221", "reserved-id", E, "an id is the name of a file of the result tree",
@@ -110,27 +137,30 @@ CODES = (
     Code("DEP224", "overlap-impossible", E, "overlapping entries cannot be put into an order",
          "start_post_init and end_post_comp make entries overlap; that needs a clear begin and end.",
          "Remove a dependency, or let each of the overlapping entries have one run."),
-    # 3xx: limits of the DeepEP kernels and arguments that belong together
-    Code("DEP301", "experts-not-divisible", E, "the experts cannot be split evenly over the ranks",
-         "Every kernel gives each rank num_experts / num_ranks experts.", "Choose a multiple of the ranks."),
+    # 3xx: arguments that belong together; the kernels' limits stand in compiler/rules/kernels/registry.py
     Code("DEP302", "topk-exceeds-experts", E, "num_topk is larger than num_experts",
-         "A token cannot choose more experts than there are.", "Lower num_topk or raise num_experts."),
+         "A token cannot choose more experts than there are.", "Lower num_topk or raise num_experts.",
+         "torch.topk"),
     Code("DEP303", "argument-no-effect", W, "an argument has no effect in this combination",
          "The other arguments switch off what it controls.", "Remove it, or change what switches it off."),
     Code("DEP304", "ue8m0-needs-round-scale", E, "use_ue8m0 without round_scale",
          "UE8M0 scales are powers of two, which round_scale makes (DeepEP csrc/legacy/buffer.hpp:1535).",
-         "Set round_scale = true."),
+         "Set round_scale = true.",
+         "DeepEP 1.2.1 csrc/deep_ep.cpp:1158; DeepEP 2.1.0 csrc/legacy/buffer.hpp:1535"),
     # 4xx: launch and environment
     Code("DEP401", "bad-env-name", E, "a name cannot be an environment variable",
-         "No shell could export it.", "Use letters, digits and '_', not beginning with a digit."),
+         "No shell could export it.", "Use letters, digits and '_', not beginning with a digit.",
+         "POSIX 1003.1, 8.1"),
     Code("DEP402", "shell-in-env", W, "an environment value looks like shell code",
          "Values are taken literally and never run; only $NAME and ${NAME} are replaced, on the host.",
          "Write the value itself, or compute it in the inventory."),
     Code("DEP403", "env-overridden", W, "the launcher sets this environment variable itself",
          "Rank, world size and rendezvous come from the launcher; the value would be replaced.",
-         "Remove the variable."),
+         "Remove the variable.",
+         "torchrun; NVIDIA/cloudai sets them too"),
     Code("DEP404", "env-too-long", E, "an environment value is too long for Linux",
-         "One NAME=value string may have at most 128 KiB.", "Shorten it, or pass a file."),
+         "One NAME=value string may have at most 128 KiB.", "Shorten it, or pass a file.",
+         "execve(2): MAX_ARG_STRLEN"),
     Code("DEP405", "bad-mount", E, "a container mount is not SOURCE:TARGET",
          "The runtime mounts SOURCE of the host at TARGET in the container.",
          "Write /on/host:/in/container."),
@@ -149,9 +179,23 @@ CODES = (
     Code("DEP414", "foreign-folder", E, "the bundle's folder holds something else",
          "Only a bundle of this compiler is replaced, so that nothing of yours is lost.",
          "Choose another folder with -o, or remove this one yourself."),
+    Code("DEP415", "mount-clash", E, "two mounts have the same target",
+         "Only one of them could be seen in the container.", "Give each mount a target of its own."),
+    Code("DEP416", "env-blanks", W, "an environment value begins or ends with blanks",
+         "Values are passed on as they are; most programs do not strip them.", "Remove the blanks."),
     # 5xx: image and credentials
     Code("DEP501", "missing-image", E, "a test has no image where one is needed",
          "A container runtime starts an image.", "Add cmd_args.docker_image_url."),
+    Code("DEP502", "bad-image", E, "an image reference that no runtime can read",
+         "A reference is registry/organisation/image:tag, registry#organisation/image:tag or a .sqsh file.",
+         "Write it in one of these forms.", "distribution/reference: names are lower case, a tag has 128 characters"),
+    Code("DEP503", "image-not-usable", E, "an image reference that the chosen runtime cannot use",
+         "docker and podman pull from registries; squashfs files and users in a reference are enroot's.",
+         "Write the reference in the runtime's form, or choose another runtime.",
+         "NVIDIA/enroot doc/cmd/import.md; docker pull --help"),
+    Code("DEP504", "credential-not-usable", W, "a credential that no image can match",
+         "Credentials are looked up by the registry's host.", "Write the host alone.",
+         "NVIDIA/enroot src/docker.sh:58-64, 305-306 @ 8ea147d: the host without its port"),
     # 6xx: inventory and capacity
     Code("DEP601", "inventory-unreadable", E, "the inventory cannot be read",
          "Hosts and settings come from it.", "See what ansible-inventory says."),
@@ -175,7 +219,8 @@ CODES = (
          "It is a host, a range node[01-04,7], or PARTITION:GROUP:COUNT.", "Write it in one of these forms."),
     Code("DEP610", "node-count-contradiction", E, "nodes and num_nodes ask for different numbers of hosts",
          "CloudAI takes nodes and says nothing; here both must agree.",
-         "Remove num_nodes, or make them agree."),
+         "Remove num_nodes, or make them agree.",
+         "NVIDIA/cloudai src/cloudai/systems/slurm: nodes win over num_nodes"),
     Code("DEP611", "host-named-twice", E, "an entry names a host twice",
          "A host takes part in a run once.", "Write it once."),
     Code("DEP612", "variable-not-carried", W, "an Ansible variable does not travel into the bundle",
@@ -199,7 +244,30 @@ CODES = (
          "This project has no such setting (yet).", "Nothing to do, if you do not rely on it."),
     Code("DEP619", "settings-contradict", E, "two settings of a host exclude each other",
          "The image's own program can only run in a container.", "Change one of them."),
+    # 7xx: reproducibility
+    Code("DEP701", "mutable-image-tag", W, "an image is named by a tag that can move",
+         "The same scenario may run another program tomorrow, and hosts may hold different ones today.",
+         "Add the digest: registry/organisation/image:tag@sha256:..."),
 )  # fmt: skip
+
+
+@cache
+def all_codes() -> tuple[Code, ...]:
+    """Returns all codes, those of the kernel rules among them, in order."""
+    return tuple(sorted((*CODES, *_of_kernels()), key=lambda code: code.code))
+
+
+def code_of(name: str) -> Code | None:
+    """Returns the entry for a code or a slug."""
+    return _by_name().get(name) or _kernels_by_name().get(name)
+
+
+def prevents(found: Diagnostic) -> bool:
+    """Tells whether nothing can be planned while this finding stands, so that nobody may switch it off."""
+    if found.severity is not Severity.ERROR:
+        return False
+    code = code_of(found.code)
+    return code is None or not code.switchable
 
 
 @cache
@@ -207,9 +275,19 @@ def _by_name() -> dict[str, Code]:
     return {name: code for code in CODES for name in (code.code, code.slug)}
 
 
-def code_of(name: str) -> Code | None:
-    """Returns the entry for a code or a slug."""
-    return _by_name().get(name)
+@cache
+def _kernels_by_name() -> dict[str, Code]:
+    return {name: code for code in _of_kernels() for name in (code.code, code.slug)}
+
+
+def _of_kernels() -> tuple[Code, ...]:
+    from compiler.rules.kernels.registry import RULES  # slow to import, and rarely needed
+
+    return tuple(
+        Code(rule.code, rule.slug, rule.severity, rule.title, rule.limit.why,
+             f"Keep to it: {rule.limit.requirement}.", rule.sources)
+        for rule in RULES
+    )  # fmt: skip
 
 
 def finding(

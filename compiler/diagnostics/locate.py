@@ -41,7 +41,7 @@ class Locator:
         positions = self._position_table(place.file) if place.path else None
         span = positions.span(place.path, on_key=place.on_key) if positions else None
         if span is None:
-            return self._fixed(place, 1, 1) if self._text(place.file) else Location(place.file)
+            return self._fixed(place, 1, 1) if self.text(place.file) else Location(place.file)
         return Location(
             place.file,
             span.line,
@@ -55,7 +55,8 @@ class Locator:
         end = None if column is None else column + 1
         return Location(place.file, line, column, line, end, self._line(place.file, line))
 
-    def _text(self, file: Path) -> str | None:
+    def text(self, file: Path) -> str | None:
+        """Returns a file's text without byte order mark; None where it cannot be read."""
         if file not in self._texts:
             try:
                 raw = file.read_bytes() if file.is_file() else None
@@ -68,14 +69,14 @@ class Locator:
 
     def _line(self, file: Path, number: int) -> str | None:
         if file not in self._lines:
-            text = self._text(file)
+            text = self.text(file)
             self._lines[file] = [] if text is None else text.split("\n")
         lines = self._lines[file]
         return lines[number - 1].rstrip("\r") if number <= len(lines) else None
 
     def _position_table(self, file: Path) -> Positions | None:
         if file not in self._positions:
-            text = self._text(file)
+            text = self.text(file)
             self._positions[file] = None
             if text is not None:
                 from compiler.document.positions import Positions  # tree-sitter takes a while to load

@@ -38,6 +38,31 @@ def _parser() -> tree_sitter.Parser:
     return tree_sitter.Parser(tree_sitter.Language(tree_sitter_toml.language()))
 
 
+def comments(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yields line and column (from 1) and text of each comment, in order.
+
+    Where the grammar does not understand the text, whatever follows a ``#`` counts.
+    """
+    raw = text.encode()
+    root = _parser().parse(raw).root_node
+    if root.has_error:
+        for number, line in enumerate(text.split("\n"), start=1):
+            before, mark, after = line.partition("#")
+            if mark:
+                yield number, len(before) + 1, mark + after
+        return
+    lines = [] if text.isascii() else raw.split(b"\n")
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.type == "comment":
+            row, column = node.start_point.row, node.start_point.column
+            column = column if not lines else len(lines[row][:column].decode())
+            yield row + 1, column + 1, (node.text or b"").decode()
+        elif node.child_count:
+            stack += reversed(node.children)
+
+
 class Positions:
     """Positions of all paths of one text. ``exact`` is False where the grammar did not understand all."""
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from compiler import __version__
-from compiler.diagnostics.model import Diagnostic, Severity
+from compiler.diagnostics.codes import prevents
+from compiler.diagnostics.model import Diagnostic
 from compiler.inventory.model import Host, Inventory, Settings
 from compiler.inventory.nodes import Choice
 from compiler.plan import command
@@ -16,6 +17,9 @@ from compiler.plan.environment import environment
 from compiler.plan.hosts import CommonSettings, Point, choose_all
 from compiler.plan.model import After, Expect, Plan, PlannedHost, Run, Scalar, Text
 from compiler.plan.schedule import schedule
+from compiler.rules.assumptions import NOTHING, Assumptions
+from compiler.rules.runs import Point as RunPoint
+from compiler.rules.runs import RunRules
 from compiler.scenario.model import Arguments, Case, DependencyType, Entry, Scenario
 
 DEFAULT_TIME_LIMIT_S = 3600
@@ -26,23 +30,28 @@ _ARGUMENTS = tuple(field.name for field in fields(Arguments))
 FILES = ("results.json", "token_matrix.txt", "token_matrix_kb.txt")
 
 
-def build_plan(scenario: Scenario, inventory: Inventory) -> tuple[Plan | None, list[Diagnostic]]:
-    """Returns the plan, or None with all errors; warnings may come with either.
+def build_plan(
+    scenario: Scenario, inventory: Inventory, assume: Assumptions = NOTHING
+) -> tuple[Plan | None, list[Diagnostic]]:
+    """Returns the plan, or None with all errors that nobody may ignore; other findings come with either.
 
-    The plan is complete also for what cannot be executed yet (:mod:`compiler.plan.support`).
+    The plan is complete also for what cannot be executed yet (:mod:`compiler.plan.support`). ``assume``
+    changes the kernels' rules only, never the plan.
     """
-    builder = _Builder(scenario, inventory)
+    builder = _Builder(scenario, inventory, assume)
     plan = builder.build()
-    failed = any(found.severity is Severity.ERROR for found in builder.findings)
+    failed = any(prevents(found) for found in builder.findings)
     return (None if failed else plan), builder.findings
 
 
 class _Builder:
     """Collects findings on the way, so that all errors are told in one go."""
 
-    def __init__(self, scenario: Scenario, inventory: Inventory) -> None:
+    def __init__(self, scenario: Scenario, inventory: Inventory, assume: Assumptions) -> None:
         self._scenario = scenario
         self._inventory = inventory
+        self._assume = assume
+        self._rules = RunRules(assume)
         self._common = CommonSettings(inventory)
         self._checks = RunChecks(inventory)
         self._parts = _Parts()
@@ -82,6 +91,7 @@ class _Builder:
         self, entry: Entry, hosts: Mapping[Point, Choice], ids: Mapping[str, Sequence[str]]
     ) -> Iterator[Run]:
         after = _after(entry, ids)
+        checked: list[RunPoint] = []
         for iteration, case in _points(entry):
             choice = hosts.get((entry.id, case.step))
             if choice is None:
@@ -90,8 +100,26 @@ class _Builder:
             self.findings += problems
             if settings is None:
                 continue
-            self.findings += self._checks.of_run(entry, case, choice, settings)
+            self.findings += self._checks.of_run(entry, case, settings)
+            if iteration == 0:
+                checked.append(self._point(case, choice, settings))
             yield self._run(entry, iteration, case, choice, settings, after)
+        self.findings += self._rules.of_entry(entry, checked)
+
+    def _point(self, case: Case, choice: Choice, settings: Settings) -> RunPoint:
+        """Returns what the rules about runs need to know, with the assumptions in the inventory's place."""
+        assume = self._assume
+        ranks = assume.of_ranks
+        return RunPoint(
+            case,
+            len(choice.hosts),
+            settings.gpus_per_node if ranks is None else ranks,
+            case.arguments.backend or assume.backend or settings.backend,
+            settings.program,
+            settings.container_runtime,
+            settings.env,
+            assumed=ranks is not None and assume.ranks_per_host is None,
+        )
 
     def _run(
         self,

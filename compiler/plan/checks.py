@@ -8,9 +8,9 @@ from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic
 from compiler.inventory.listing import is_safe_name
 from compiler.inventory.model import Inventory, Settings
-from compiler.inventory.nodes import Choice
 from compiler.plan import command
 from compiler.plan.hosts import CommonSettings
+from compiler.rules import images
 from compiler.rules.environment import LAUNCHER_SETS
 from compiler.scenario.model import Case, Entry
 
@@ -24,16 +24,13 @@ class RunChecks:
         self._inventory = inventory
         self._told: set[object] = set()
 
-    def of_run(self, entry: Entry, case: Case, choice: Choice, settings: Settings) -> Iterator[Diagnostic]:
+    def of_run(self, entry: Entry, case: Case, settings: Settings) -> Iterator[Diagnostic]:
         """Yields what is wrong with one run."""
-        world_size = len(choice.hosts) * settings.gpus_per_node
-        if case.arguments.num_experts % world_size and self._first(
-            entry.id, case.arguments.num_experts, world_size
-        ):
-            yield self._experts(entry, case, len(choice.hosts), settings.gpus_per_node)
         if not self._first(entry.id, settings):
             return
         yield from self._environment(settings)
+        if self._first("registries", settings):
+            yield from images.registries(settings.registries, settings.container_runtime)
         yield from self._program(entry, settings)
         yield from self._container(entry, case, settings)
 
@@ -84,28 +81,6 @@ class RunChecks:
             return False
         self._told.add(key)
         return True
-
-    def _experts(self, entry: Entry, case: Case, hosts: int, ranks_per_host: int) -> Diagnostic:
-        experts, ranks = case.arguments.num_experts, hosts * ranks_per_host
-        below = experts // ranks * ranks
-        multiples = [str(number) for number in (below, below + ranks) if number]
-        fitting = [
-            number
-            for number in range(1, len(self._inventory.hosts) + 1)
-            if experts % (number * ranks_per_host) == 0
-        ]
-        near = sorted(sorted(fitting, key=lambda number: abs(number - hosts))[:2])
-        fix = f"use {' or '.join(multiples)} experts"
-        if near:
-            fix += f", or run on {' or '.join(map(str, near))} host{'' if near == [1] else 's'}"
-        point = f" at step {case.step}" if case.step is not None else ""
-        return finding(
-            "experts-not-divisible",
-            f"{experts} experts cannot be split over {ranks} ranks "
-            f"({hosts} host{'' if hosts == 1 else 's'} x {ranks_per_host} GPUs) in {entry.id}{point}",
-            entry.origin.argument(case, "num_experts"),
-            fix=fix,
-        )
 
     def _environment(self, settings: Settings) -> Iterator[Diagnostic]:
         for name in settings.env:

@@ -51,6 +51,14 @@ def too_long(table: TestTable) -> Iterator[Diagnostic]:
             )
 
 
+def blank_ends(table: TestTable) -> Iterator[Diagnostic]:
+    """Values with blanks or line ends around them."""
+    for name, value, place in _values(table):
+        if value != value.strip():
+            text = f"{name} = {value_text(value)} begins or ends with blanks"
+            yield finding("env-blanks", text, place, fix=f"write {name} = {value_text(value.strip())}")
+
+
 def _values(table: TestTable) -> Iterator[tuple[str, str, Place]]:
     for name, value in table_or_empty(table.data.get("extra_env_vars")).items():
         if isinstance(value, str):

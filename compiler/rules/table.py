@@ -8,6 +8,7 @@ from compiler.rules import (
     excluded_arguments,
     idle_switches,
     ids,
+    mounts,
     no_effect,
     node_specs,
     nul_characters,
@@ -23,6 +24,8 @@ TABLE_RULES: tuple[TableRule, ...] = (
     environment.shell_code,
     environment.set_by_the_launcher,
     environment.too_long,
+    environment.blank_ends,
+    mounts.distinct,
     excluded_arguments.known,
     nul_characters.anywhere,
 )
@@ -49,4 +52,6 @@ CASE_RULES: tuple[CaseRule, ...] = (
     ue8m0.needs_round_scale,
     idle_switches.without_effect,
 )
-"""Each point of each entry's sweep, arguments merged and defaults filled in."""
+"""Each point of each entry's sweep, arguments merged and defaults filled in.
+
+What needs hosts and ranks stands in :mod:`compiler.rules.runs`."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from compiler.diagnostics.codes import finding
-from compiler.diagnostics.model import Diagnostic, Place
+from compiler.diagnostics.codes import code_of, finding
+from compiler.diagnostics.model import Diagnostic, Place, Severity
 from compiler.diagnostics.wording import listing, nearest, plural, value_text
 from compiler.rules.model import RawScenario
 from compiler.schema.store import templates
+
+OTHER_WORKLOADS = frozenset(
+    {
+        "AIDynamo", "Aiconfigurator", "BashCmd", "ChakraReplay", "DDLBTest", "DeepEP", "DynamoMocker", "Fio",
+        "JaxToolboxGPT", "JaxToolboxGrok", "JaxToolboxNemotron", "MegatronBridge", "MegatronRun",
+        "MoEBenchmark", "NIXLBench", "NIXLKVBench", "NcclTest", "NeMoLauncher", "NeMoRun", "NixlEP",
+        "NixlPerftest", "OSUBench", "Sleep", "SlurmContainer", "TritonInference", "UCCTest", "sglang", "vllm",
+    }
+)  # fmt: skip
+"""CloudAI's workloads that have no schema here (NVIDIA/cloudai src/cloudai/registration.py @ 5b5c0f7)."""
 
 _DEFINITION = ("test_template_name", "name", "description", "cmd_args")
 
@@ -90,12 +101,41 @@ def template_kept(scenario: RawScenario) -> Iterator[Diagnostic]:
 
 
 def unknown_template_at(place: Place, template: str, whose: str = "") -> Diagnostic:
-    """Makes the finding for a workload that has no schema."""
+    """Makes the finding for a workload that has no schema.
+
+    A slip of the pen is an error. Another workload is a warning: its file may be right, it is not checked;
+    to run it is an error (:func:`as_error`).
+    """
     known = templates()
-    meant = nearest(template, known) or (known[0] if len(known) == 1 else None)
+    meant = _slip(template, known)
+    if meant is None:
+        return finding(
+            "unknown-template",
+            f"{whose}test_template_name = {value_text(template)} is not checked: this version knows "
+            f"{listing(map(value_text, known))}",
+            place,
+            severity=Severity.WARNING,
+        )
     return finding(
         "unknown-template",
         f"{whose}test_template_name = {value_text(template)}: known are {listing(map(value_text, known))}",
         place,
-        fix=f"write test_template_name = {value_text(meant)}" if meant else "",
+        fix=f"write test_template_name = {value_text(meant)}",
     )
+
+
+def as_error(one: Diagnostic) -> Diagnostic:
+    """Returns the finding as it counts where the scenario is to be run: what is not known cannot be."""
+    unknown = code_of("unknown-template")
+    return replace(one, severity=Severity.ERROR) if unknown and one.code == unknown.code else one
+
+
+def _slip(template: str, known: Sequence[str]) -> str | None:
+    """Returns the template that was probably meant; not for the name of another workload of CloudAI."""
+    if template in OTHER_WORKLOADS or len(template) > 200:
+        return None
+    from difflib import get_close_matches  # slow to import, and needed for findings only
+
+    folded = {name.casefold(): name for name in known}
+    close = get_close_matches(template.strip().casefold(), list(folded), n=1, cutoff=0.8)
+    return folded[close[0]] if close else None

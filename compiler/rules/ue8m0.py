@@ -10,9 +10,9 @@ from compiler.scenario.model import Case, Entry
 
 
 def needs_round_scale(entry: Entry, case: Case) -> Iterator[Diagnostic]:
-    """use_ue8m0 needs round_scale, where scales are sent at all."""
+    """use_ue8m0 needs round_scale, whatever is sent: DeepEP and the bundled program check it first."""
     arguments = case.arguments
-    if arguments.use_ue8m0 and not arguments.round_scale and arguments.data_type == "fp8":
+    if arguments.use_ue8m0 and not arguments.round_scale:
         yield finding(
             "ue8m0-needs-round-scale",
             "use_ue8m0 = true needs round_scale = true",

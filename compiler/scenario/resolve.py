@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from compiler.diagnostics.codes import finding
-from compiler.diagnostics.model import Diagnostic, Place, Severity
+from compiler.diagnostics.codes import finding, prevents
+from compiler.diagnostics.model import Diagnostic, Place
 from compiler.diagnostics.wording import plural
 from compiler.document.model import Document
 from compiler.rules import excluded_arguments
@@ -31,13 +31,14 @@ _ARGUMENTS = "/properties/cmd_args"
 def resolve_scenario(document: Document, catalog: Catalog) -> tuple[Scenario | None, list[Diagnostic]]:
     """Returns the scenario, or None where it or a test that it uses has errors, and the scenario's findings.
 
+    Errors that the user may switch off (a kernel's limits) do not count: there is a scenario with them.
     Findings of the test files themselves are the catalog's.
     """
     file = document.path
     raw = RawScenario(file, document.data, raw_entries(document), catalog)
     found = validate(file, document.data, _SCHEMA)
     found += check_scenario(raw)
-    faulty = {_entry_index(one) for one in found if one.severity is Severity.ERROR}
+    faulty = {_entry_index(one) for one in found if prevents(one)}
     entries: list[Entry] = []
     for entry in raw.entries:
         problems = check_table(TestTable(file, entry.path(), entry.data, _SCHEMA, _ENTRY))
@@ -61,13 +62,13 @@ def resolve_scenario(document: Document, catalog: Catalog) -> tuple[Scenario | N
     return Scenario(cast("str", document.data["name"]), file, tuple(entries)), found
 
 
-def resolve_test(test: TestFile) -> list[Diagnostic]:
-    """Returns the findings that a test has when an entry uses it as it is."""
+def resolve_test(test: TestFile) -> tuple[Entry | None, list[Diagnostic]]:
+    """Returns a test as an entry that uses it as it is, and its findings."""
     if not test.valid or not test.known:
-        return []
+        return None, []
     entry = RawEntry(test.path, 0, {}, test.name, test.name, test.template, ())
     resolved, found = _resolve_entry(entry, test)
-    return found + (check_cases(resolved) if resolved else [])
+    return resolved, found + (check_cases(resolved) if resolved else [])
 
 
 def _entry_index(one: Diagnostic) -> int | None:
@@ -76,7 +77,7 @@ def _entry_index(one: Diagnostic) -> int | None:
 
 
 def _has_error(found: Sequence[Diagnostic]) -> bool:
-    return any(one.severity is Severity.ERROR for one in found)
+    return any(prevents(one) for one in found)
 
 
 def _test_of(entry: RawEntry, catalog: Catalog) -> TestFile | None:

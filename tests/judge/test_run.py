@@ -470,6 +470,17 @@ class TestCause:
         assert (judged["verdict"], _causes(judged)) == ("FAIL", {"wrong-data"})
 
 
+def test_a_race_between_agents_that_end_is_no_failure(tmp_path: Path) -> None:
+    log = Path(__file__).parent / "fixtures" / "exit-barrier" / "node2.stderr.txt"
+    run, run_dir = _good(tmp_path)
+    write(run_dir / "logs/node2.stderr.txt", log.read_text())
+    assert judge_run(run, run_dir, make_session())["verdict"] == "PASS"
+    write(
+        run_dir / "logs/node2.stderr.txt", log.read_text() + "Traceback (most recent call last):\nE: other\n"
+    )
+    assert judge_run(run, run_dir, make_session())["verdict"] == "FAIL"
+
+
 def test_an_older_attempts_results_are_not_taken(tmp_path: Path) -> None:
     run, run_dir = _good(tmp_path)
     write(run_dir / "results/benchmark_4_ranks_20250101_000000_standard/results.json", "[{")

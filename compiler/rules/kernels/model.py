@@ -167,6 +167,12 @@ class Rule:
         """How much a finding weighs where every release that may be installed has the limit."""
         return self.limit.severity
 
+    @property
+    def sources(self) -> str:
+        """The first source line of each release that has the limit, as text."""
+        lines = {version: lines[0] for version, lines in self.limit.sources.items()}
+        return "; ".join(f"DeepEP {version} {line}" for version, line in lines.items())
+
     def applies(self, kernel: Kernel, program: str, release: Release) -> bool:
         """Tells whether the rule concerns runs of a program with a kernel family of a release."""
         return kernel in self.kernels and program in self.programs and release.version in self.limit.sources

@@ -110,12 +110,17 @@ def told_at_end(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _why(values: dict[str, Any]) -> str:
-    """Returns the message of a module that failed, else the last line of what it left behind."""
-    texts = [str(values.get("msg") or "")]
-    if not texts[0] or texts[0].startswith("MODULE FAILURE"):
-        for name in ("exception", "module_stderr", "module_stdout"):
-            texts += str(values.get(name) or "").strip().splitlines()[-1:]
-    return " ".join(text for text in texts if text) or "the module failed without a message"
+    """Returns the message of a module that failed, with the telling line of what it left behind."""
+    message = str(values.get("msg") or "")
+    if message and not message.startswith(("MODULE FAILURE", "Module result deserialization failed")):
+        return message
+    texts = [message]
+    for name in ("module_stderr", "exception", "module_stdout"):
+        lines = str(values.get(name) or "").strip().splitlines()
+        if lines:
+            texts.append(lines[-1] if lines[0].startswith("Traceback") else lines[0])
+            break
+    return ": ".join(text for text in texts if text) or "the module failed without a message"
 
 
 def _one_line(error: Exception) -> str:

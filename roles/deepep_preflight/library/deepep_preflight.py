@@ -18,7 +18,7 @@ options:
   min_free_mib: {description: Free space wanted in the work directory., type: int, default: 512}
   max_clock_skew_s: {description: Largest clock difference., type: float, default: 30}
   create: {description: Create a missing work directory., type: bool, default: false}
-  controller_time: {description: The controller's time in seconds since the epoch., type: float, required: true}
+  controller_time: {description: The controller's time since the epoch., type: float, required: true}
 author: deepep-compiler authors
 """
 

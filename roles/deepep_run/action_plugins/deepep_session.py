@@ -82,7 +82,8 @@ class ActionModule(DeepEPAction):
         if wanted.exists() and Path(active or ".").resolve() != wanted:
             raise SessionError(
                 f"the active Ansible configuration is {active or 'none'}, not the bundle's: run "
-                f"ansible-playbook in {bundle} with ANSIBLE_CONFIG unset; the directory must not be writable for everybody"
+                f"ansible-playbook in {bundle}, with ANSIBLE_CONFIG unset (Ansible ignores the file in a "
+                "directory that everybody may write to)"
             )
         for option, name in (
             ("subset", "--limit"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .signatures import BLAME, CONSEQUENCE, LAUNCHER_ERRORS, SIGNATURES, STOP, Signature
+from .signatures import BLAME, CONSEQUENCE, EXIT_BARRIER, LAUNCHER_ERRORS, SIGNATURES, STOP, Signature
 
 _PIECE = 1 << 20
 _LONGEST_LINE = 4 << 20
@@ -39,6 +39,7 @@ def scan_log(path: Path) -> LogScan:
     blamed: dict[tuple[int, str], int] = {}
     excused: dict[bytes, int] = {}
     stop_line: int | None = None
+    harmless: tuple[bytes, ...] = ()
     for base, piece in _pieces(path):
         if stop_line is None and (b"signal" in piece):
             stop = STOP.search(piece)
@@ -51,11 +52,12 @@ def scan_log(path: Path) -> LogScan:
             for match in CONSEQUENCE.finditer(piece):
                 speaker = _speaker(piece, piece.rfind(b"\n", 0, match.start()) + 1)
                 excused.setdefault(speaker, base + piece.count(b"\n", 0, match.start()))
+        harmless += tuple(_prefixes(piece, EXIT_BARRIER))
         taken: set[int] = set()
         for signature in SIGNATURES:
             for start in _hits(piece, signature):
                 begin = piece.rfind(b"\n", 0, start) + 1
-                if begin in taken:
+                if begin in taken or piece.startswith(harmless, begin):
                     continue
                 taken.add(begin)
                 text = _exception(piece, begin) if signature.id == "traceback" else _line(piece, begin)
@@ -104,6 +106,16 @@ def _hits(piece: bytes, signature: Signature) -> Iterator[int]:
                 if signature.pattern.search(piece[begin:end]):
                     yield start
             start = piece.find(anchor, end)
+
+
+def _prefixes(piece: bytes, message: bytes) -> Iterator[bytes]:
+    """Yields the logger's prefix (level, time, process, place) of every line that holds ``message``."""
+    start = piece.find(message)
+    while start >= 0:
+        begin = piece.rfind(b"\n", 0, start) + 1
+        if start > begin:
+            yield piece[begin:start]
+        start = piece.find(message, start + 1)
 
 
 def _speaker(piece: bytes, begin: int) -> bytes:

@@ -406,6 +406,14 @@ LAUNCHER_ERRORS = ("ChildFailedError", "SignalException")
 """With what torchrun ends when a rank failed or it is stopped: never a cause."""
 
 STOP = re.compile(
-    rb"Received \w+ death signal|Received signal \w+, stopping|got signal: (?:15|2)\b|forcefully exiting via 9"
+    rb"Received \w+ death signal|Received signal \w+, stopping"
+    rb"|got signal: (?:15|2)\b|forcefully exiting via 9"
 )
-"""What torchrun prints when it is told to stop, or loses patience with a rank: what follows is no cause."""
+"""What torchrun prints when told to stop, or when it loses patience with a rank: no cause follows it."""
+
+EXIT_BARRIER = b"Error waiting on exit barrier"
+"""What a torchrun agent logs, with a traceback, when the agent that holds the store ended a moment earlier.
+
+Ranks have ended by then and the agent exits with 0; whether they ended well is judged elsewhere. Lines
+with the same prefix belong to it.
+"""

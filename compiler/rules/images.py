@@ -1,0 +1,157 @@
+"""Image references: readable, pinned, and usable by the container runtime; and the credentials for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.diagnostics.codes import finding
+from compiler.diagnostics.model import Diagnostic, Place
+from compiler.diagnostics.wording import value_text
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image reference in parts. ``scheme`` is None for a plain reference; ``file`` for a ``.sqsh``."""
+
+    text: str
+    file: bool
+    scheme: str | None
+    user: str | None
+    registry: str | None
+    path: str
+    tag: str | None
+    digest: str | None
+    hash_form: bool
+    """Registry and path are separated by enroot's ``#``."""
+
+
+def parse(text: str) -> Image:
+    """Returns the parts of any text; whether they are right is :func:`problem`'s question."""
+    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((".sqsh", ".squashfs")):
+        return Image(text, True, None, None, None, text, None, None, False)
+    scheme = _SCHEME.match(text)
+    rest = text[scheme.end() :] if scheme else text
+    rest, _, digest = rest.partition("@sha256:")
+    user, at, after = rest.partition("@")
+    rest = after if at else rest
+    hash_form = "#" in rest
+    registry: str | None
+    if hash_form:
+        registry, _, rest = rest.partition("#")
+    else:
+        first, slash, others = rest.partition("/")
+        named = slash and ("." in first or ":" in first or first == "localhost")
+        registry, rest = (first, others) if named else (None, rest)
+    path, colon, tag = rest.partition(":")
+    return Image(
+        text=text,
+        file=False,
+        scheme=scheme[1].lower() if scheme else None,
+        user=user if at else None,
+        registry=registry,
+        path=path,
+        tag=tag if colon else None,
+        digest=f"sha256:{digest}" if digest else None,
+        hash_form=hash_form,
+    )
+
+
+def problem(image: Image) -> tuple[str, str] | None:
+    """Returns what no runtime could use and what to write instead, or None."""
+    if image.file:
+        return None
+    if image.scheme is not None and image.scheme not in ("docker", "dockerd", "podman"):
+        return (
+            f"{image.scheme}:// is no way to an image",
+            f"write {value_text(image.text.partition('://')[2] or 'registry/organisation/image:tag')}",
+        )
+    parts = image.path.split("/")
+    if "#" in image.path or image.registry == "":
+        return "a reference has one '#', between registry and path", "write registry#organisation/image:tag"
+    if not all(_NAME.fullmatch(part) for part in parts):
+        if all(_NAME.fullmatch(part.lower()) for part in parts):
+            lower = image.text.replace(image.path, image.path.lower())
+            return f"{value_text(image.path)} has capital letters", f"write {value_text(lower)}"
+        return (
+            f"{value_text(image.path)} is no path of an image",
+            "write registry/organisation/image:tag with lower-case names",
+        )
+    if image.tag is not None and not _TAG.fullmatch(image.tag):
+        return f"{value_text(image.tag)} is no tag", "write a tag of letters, digits, '_', '.' and '-'"
+    if image.digest is not None and not _DIGEST.fullmatch(image.digest):
+        return "the digest is not sha256: and 64 hexadecimal digits", "copy the whole digest"
+    return None
+
+
+def unusable(image: Image, runtime: str) -> tuple[str, str] | None:
+    """Returns why a runtime cannot use a (right) reference and what to write instead, or None."""
+    if runtime not in ("docker", "podman"):
+        return None
+    if image.file:
+        return (
+            f"{runtime} cannot start a squashfs file",
+            "name the image in its registry, or set deepep_container_runtime: enroot",
+        )
+    if image.user is not None:
+        plain = image.text.replace(f"{image.user}@", "", 1)
+        return (
+            f"{runtime} takes no user in a reference ({value_text(image.user)})",
+            f"write {value_text(plain)}; users stand in deepep_registries",
+        )
+    if image.scheme is not None:
+        return f"{runtime} takes a reference without {image.scheme}://", f"write {value_text(plain_text(image))}"
+    return None
+
+
+def plain_text(image: Image) -> str:
+    """Returns the reference as docker writes it."""
+    text = f"{image.registry}/{image.path}" if image.registry else image.path
+    text += f":{image.tag}" if image.tag else ""
+    return text + (f"@{image.digest}" if image.digest else "")
+
+
+def check(text: str, runtime: str | None, place: Place) -> Iterator[Diagnostic]:
+    """Yields what is wrong with an image; ``runtime`` is None where nobody knows it yet."""
+    image = parse(text)
+    wrong = problem(image)
+    if wrong:
+        yield finding("bad-image", f"docker_image_url = {value_text(text)}: {wrong[0]}", place, fix=wrong[1])
+        return
+    refused = unusable(image, runtime) if runtime else None
+    if refused:
+        yield finding("image-not-usable", f"{value_text(text)}: {refused[0]}", place, fix=refused[1])
+    if not image.file and image.digest is None:
+        tag = f"the tag {image.tag}" if image.tag else "no tag, so latest,"
+        yield finding(
+            "mutable-image-tag",
+            f"{value_text(text)} has {tag} and no digest",
+            place,
+            fix=f"write {value_text(f'{text}@sha256:...')} with the digest that the registry shows",
+        )
+
+
+def registries(names: tuple[str, ...], runtime: str) -> Iterator[Diagnostic]:
+    """Yields the entries of ``deepep_registries`` that the runtime could never match with an image."""
+    for name in names:
+        scheme = _SCHEME.match(name)
+        bare = name[scheme.end() :] if scheme else name
+        host = bare.partition("/")[0]
+        if scheme or host != bare or not host.strip():
+            what, write = "is not the host of a registry", host.strip() or "registry.example.com"
+        elif runtime == "enroot" and re.search(r":\d+$", host):
+            what, write = "has a port, and enroot looks credentials up without", host.rpartition(":")[0]
+        else:
+            continue
+        yield finding(
+            "credential-not-usable",
+            f"deepep_registries: {value_text(name)} {what}",
+            None,
+            fix=f"write registry: {write}",
+        )
