@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
         return exit_codes.INPUT_ERROR
     if outcome.interrupted:
         print("interrupted", file=sys.stderr)
-        halt(playbook, session)
+        halt(playbook, session, "interrupted")
     return _report(session, outcome.code, interrupted=outcome.interrupted)
 
 

@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
     playbook = sessions.playbook(args, session, "stop.yml")
     if playbook is None:
         return exit_codes.INPUT_ERROR
-    code = halt(playbook, session.directory)
+    code = halt(playbook, session.directory, "stopped-by-command")
     print(f"stopped; what was there is in {session.directory}")
     if code:
         print(log_tail(session.directory), file=sys.stderr)

@@ -75,14 +75,22 @@ def _terminations_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def halt(playbook: Playbook, session: Path) -> int:
-    """Stops what a session has running on its hosts, then fetches what is there. Returns the worse code."""
-    log = session / LOG
+STOPPING = (
+    ("stop.yml", "stopping what runs"),
+    ("collect.yml", "fetching what is there"),
+)
+
+
+def halt(playbook: Playbook, session: Path, cause: str) -> int:
+    """Stops what a session has running on its hosts, fetches what is there. Returns the worst code.
+
+    ``cause`` goes into the records of the runs that are stopped.
+    """
     codes = []
-    for name, text in (("stop.yml", "stopping what runs"), ("collect.yml", "fetching what is there")):
+    for name, text in STOPPING:
         print(f"{text} ({name}) ...", file=sys.stderr, flush=True)
-        process = replace(playbook, name=name).start(log if session.is_dir() else None)
-        codes.append(process.wait())
+        told = (*playbook.extra_vars, f"deepep_run_stop_cause={cause}")
+        codes.append(replace(playbook, name=name, extra_vars=told).start(session / LOG).wait())
     return max(codes)
 
 
