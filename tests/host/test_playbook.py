@@ -238,10 +238,9 @@ def test_after_a_lost_controller_the_run_is_collected_judged_and_cleaned_up(tmp_
     assert collect.returncode == 2, collect.stdout + collect.stderr
     assert [host["outcome"] for host in job(bundle, "long/0")["hosts"]] == ["exited", "exited"]
     assert (bundle.session() / "long/0/results/x.txt").exists()
-    assert bundle.work_dir.exists()
+    assert left_of(bundle) == []
     cleanup = bundle.play("cleanup.yml")
     assert cleanup.returncode == 0, cleanup.stdout + cleanup.stderr
-    assert left_of(bundle) == []
 
 
 @pytest.fixture
