@@ -50,7 +50,8 @@ def main(args: argparse.Namespace) -> int:
     )
     print(f"bundle: {bundle}\nresults: {session}", file=sys.stderr)
     try:
-        outcome = play(playbook, session, len(plan.runs), verbose=bool(args.verbose))
+        limits = {run.id: run.time_limit_s for run in plan.runs}
+        outcome = play(playbook, session, limits, verbose=bool(args.verbose))
     except AnsibleMissingError as missing:
         print(f"deepep-compiler: {missing}", file=sys.stderr)
         return exit_codes.INPUT_ERROR

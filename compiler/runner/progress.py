@@ -1,9 +1,10 @@
-"""Shows what a run is doing: one line that changes on a terminal, plain lines elsewhere."""
+"""Shows what a session is doing: one line that changes on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -12,75 +13,94 @@ from compiler.runner.events import Event
 
 @dataclass(slots=True)
 class _Run:
-    key: str
-    limit_s: float | None
+    number: int
     started: float
     phases: dict[str, str] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
     detail: str = ""
 
 
 class Progress:
-    """Renders events of :mod:`compiler.runner.events`; ``tick`` keeps the elapsed time moving."""
+    """Renders the events of one session. ``limits_s``: the time limit of every run, in the plan's order."""
 
-    def __init__(self, out: TextIO, total_runs: int) -> None:
+    def __init__(self, out: TextIO, limits_s: Mapping[str, float]) -> None:
         self._out = out
         self._live = out.isatty()
-        self._total = total_runs
-        self._seen: dict[str, _Run] = {}
-        self._current: _Run | None = None
-        self._stage = ""
+        self._limits = limits_s
+        self._runs: dict[str, _Run] = {}
+        self._current = ""
+        self._doing = "starting Ansible"
+        self._told: set[str] = set()
         self._begun = time.monotonic()
 
     def event(self, event: Event) -> None:
-        """Takes one event."""
-        kind, run, host = str(event.get("event", "")), event.get("run"), str(event.get("host", ""))
-        if not isinstance(run, str):
-            text = str(event.get("text") or event.get("phase") or kind)
-            if (
-                kind in ("session", "preflight", "stage", "cleanup", "warning", "close")
-                and text != self._stage
-            ):
-                self._stage = text
-                self._line(f"{'' if kind in ('warning', 'preflight') else kind + ': '}{text}")
-            return
-        state = self._seen.get(run)
-        if state is None:
-            limit = event.get("limit_s")
-            number = float(limit) if isinstance(limit, int | float) else None
-            state = self._seen[run] = _Run(run, number, time.monotonic())
-        self._current = state
-        if kind == "phase":
-            self._phase(state, host, event)
-        elif kind == "verdict":
-            text = str(event.get("text") or "")
-            self._line(f"{self._head(state)} {event.get('verdict')}{': ' + text if text else ''}")
-            self._current = None
-        elif kind in ("start", "ended", "collect"):
-            self._phase(state, host, {**event, "phase": "collect" if kind == "collect" else kind})
+        """Takes one event; what is unknown is passed over."""
+        run = event.get("run")
+        if isinstance(run, str):
+            self._of_run(run, event)
+        else:
+            self._of_session(event)
 
-    def _phase(self, state: _Run, host: str, event: Event) -> None:
-        phase = str(event.get("phase", ""))
-        state.detail = f"{phase} {_detail(event.get('progress'))}".rstrip()
-        changed = state.phases.get(host) != phase and phase not in state.phases.values()
-        state.phases[host] = phase
-        if changed and not self._live:
-            self._line(f"{self._head(state)} {phase}")
+    def _of_session(self, event: Event) -> None:
+        host = event.get("host")
+        match event.get("event"):
+            case "task":
+                self._doing = str(event.get("play") or self._doing)
+                if event.get("status"):
+                    self._line(f"{host}: {event.get('status')}: {event.get('message') or ''}")
+            case "preflight":
+                self._once("hosts examined")
+                if event.get("result") != "pass":
+                    self._line(f"{host}: preflight {event.get('result')} (preflight/{host}.json)")
+            case "stage":
+                self._once("program staged")
+                if event.get("problem"):
+                    self._line(f"{host}: {event.get('problem')}")
+            case "cleanup":
+                self._once("hosts cleaned up")
+                if event.get("kept"):
+                    self._line(f"{host}: not collected, kept there: {event.get('kept')}")
 
-    def _head(self, state: _Run) -> str:
-        number = list(self._seen).index(state.key) + 1
-        return f"[{number}/{self._total}] {state.key}"
+    def _of_run(self, key: str, event: Event) -> None:
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = _Run(len(self._runs) + 1, time.monotonic())
+        host = str(event.get("host") or "")
+        match event.get("event"):
+            case "verdict":
+                self._line(f"{self._head(key)} {event.get('verdict')}")
+                self._current = ""
+            case "skip":
+                self._line(f"{self._head(key)} not started: {event.get('reason')}")
+            case "phase":
+                self._phase(key, host, str(event.get("phase")), _detail(event.get("progress")))
+            case "start" | "rendezvous" | "collect" as kind:
+                self._phase(key, host, kind, "")
+            case "ended":
+                code = event.get("exit_code")
+                ended = str(event.get("outcome")) + (f" with {code}" if code else "")
+                if event.get("outcome") != "exited" or code:
+                    self._line(f"{self._head(key)} {host}: {ended}: {event.get('cause') or ''}")
+                self._phase(key, host, "ended", "")
+
+    def _phase(self, key: str, host: str, phase: str, detail: str) -> None:
+        run = self._runs[key]
+        self._current = key
+        run.detail = f"{phase} {detail}".rstrip()
+        run.phases[host] = phase
+        if phase not in run.shown and not self._live:
+            run.shown.add(phase)
+            self._line(f"{self._head(key)} {phase} ({self._time(key)})")
 
     def tick(self) -> None:
-        """Draws the changing line again (terminal only)."""
+        """Draws the changing line again; elsewhere than on a terminal there is none."""
         if not self._live:
             return
-        elapsed = time.monotonic() - self._begun
-        text = f"{self._stage} · {elapsed:.0f} s"
-        if state := self._current:
-            spent = time.monotonic() - state.started
-            limit = f" of {state.limit_s:.0f} s" if state.limit_s else ""
-            hosts = ", ".join(f"{host}: {phase}" for host, phase in state.phases.items() if host)
-            text = f"{self._head(state)} {state.detail} · {spent:.0f}{limit} · {hosts}"
+        text = f"{self._doing} · {time.monotonic() - self._begun:.0f} s"
+        if self._current:
+            run = self._runs[self._current]
+            hosts = ", ".join(f"{host}: {phase}" for host, phase in run.phases.items() if host)
+            text = f"{self._head(self._current)} {run.detail} · {self._time(self._current)} · {hosts}"
         width = shutil.get_terminal_size().columns - 1
         self._out.write(f"\r\x1b[K{text[:width]}")
         self._out.flush()
@@ -91,15 +111,26 @@ class Progress:
             self._out.write("\r\x1b[K")
         self._out.flush()
 
+    def _head(self, key: str) -> str:
+        return f"[{self._runs[key].number}/{max(len(self._limits), len(self._runs))}] {key}"
+
+    def _time(self, key: str) -> str:
+        limit = self._limits.get(key)
+        elapsed = f"{time.monotonic() - self._runs[key].started:.0f}"
+        return f"{elapsed} of {limit:.0f} s" if limit else f"{elapsed} s"
+
+    def _once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._line(text)
+
     def _line(self, text: str) -> None:
         self.clear()
-        self._out.write(f"{text}\n")
+        self._out.write(f"{text.rstrip()}\n")
         self._out.flush()
 
 
 def _detail(progress: object) -> str:
-    if not isinstance(progress, dict):
+    if not isinstance(progress, dict) or not progress.get("total"):
         return ""
-    total = progress.get("total")
-    count = f" {progress.get('done')}/{total}" if total else ""
-    return f"{progress.get('operation') or ''}{count}".strip()
+    return f"{progress.get('operation') or ''} {progress.get('done')}/{progress['total']}".strip()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,15 +28,17 @@ class Outcome:
     interrupted: bool
 
 
-def play(playbook: Playbook, session: Path, total_runs: int, *, verbose: bool) -> Outcome:
+def play(playbook: Playbook, session: Path, limits_s: Mapping[str, float], *, verbose: bool) -> Outcome:
     """Plays one playbook of a bundle for the session in ``session``, showing progress on standard error.
+
+    ``limits_s``: the time limit of every run, in the plan's order.
 
     Ctrl-C (and SIGTERM) end it; what it had started on the hosts goes on, see :func:`halt`.
     """
     events = EventFile(session / "events.jsonl")
     for _ in events.new():  # what an earlier playbook of this session said
         pass
-    progress = Progress(sys.stderr, total_runs)
+    progress = Progress(sys.stderr, limits_s)
     with _terminations_interrupt():
         process = playbook.start(None if verbose else session / LOG)
         try:
