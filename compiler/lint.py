@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics.codes import finding
+from compiler.diagnostics.locate import Locator
 from compiler.diagnostics.model import Diagnostic, Place, Severity
+from compiler.diagnostics.shown import shown
 from compiler.diagnostics.wording import listing, nearest, plural
-from compiler.document.kind import Kind, kind_of
+from compiler.document.kind import PROJECT_FILES, Kind, kind_of
 from compiler.document.model import Document
+from compiler.document.paths import exists, is_folder
 from compiler.document.read import read_document
 from compiler.rules.model import TestTable
 from compiler.rules.no_effect import file_keys
 from compiler.rules.nul_characters import anywhere
+from compiler.rules.runs import RunRules
 from compiler.rules.test_source import unknown_template_at
 from compiler.scenario.catalog import EMPTY, Catalog, TestFile, catalog_of, load_catalog, read_test
 from compiler.scenario.load import default_tests_dir, resolve_with
@@ -24,10 +28,15 @@ from compiler.scenario.raw import raw_entries
 from compiler.scenario.resolve import resolve_test
 from compiler.schema.store import properties, templates, test_schema
 from compiler.schema.validate import validate
+from compiler.settings import Projects, Settings
 
 if TYPE_CHECKING:
     from compiler.inventory.model import Inventory
+    from compiler.rules.assumptions import Assumptions
     from compiler.scenario.model import Scenario
+
+OTHER_SCHEDULERS = frozenset({"kubernetes", "lsf", "runai"})
+"""Those of CloudAI that this project does not run on."""
 
 InventorySource = Callable[[], "tuple[Inventory | None, list[Diagnostic]]"]
 """Loads the inventory that scenarios are checked against; called at most once."""
@@ -35,11 +44,15 @@ InventorySource = Callable[[], "tuple[Inventory | None, list[Diagnostic]]"]
 
 @dataclass(slots=True)
 class Result:
-    """What was checked and what was found; ``missing`` are paths that hold nothing to check."""
+    """What was checked and what was found; ``missing`` are paths that hold nothing to check.
+
+    ``locator`` has read the files of findings already.
+    """
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     files: int = 0
     missing: list[Path] = field(default_factory=list)
+    locator: Locator = field(default_factory=Locator)
 
 
 @dataclass(slots=True)
@@ -67,21 +80,52 @@ class _Reader:
     def __len__(self) -> int:
         return len(self._read)
 
+    def texts(self) -> Iterator[tuple[Path, str]]:
+        """Yields the files that could be read, with their texts."""
+        return ((path, one.text) for path, one in self._read.items() if isinstance(one, Document))
+
 
 def lint(
-    paths: Sequence[Path], *, tests_dir: Path | None = None, inventory: InventorySource | None = None
+    paths: Sequence[Path],
+    *,
+    tests_dir: Path | None = None,
+    inventory: InventorySource | None = None,
+    projects: Projects | None = None,
 ) -> Result:
-    """Checks TOML files, and folders with all that is below them.
+    """Checks TOML files, and folders with all that is below them; returns what the user wants to see of it.
 
     A scenario is checked with the tests of ``tests_dir`` or ``tests/`` beside it, and against ``inventory``
-    or, without one, the only system TOML beside it.
+    or, without one, the only system TOML beside it. ``projects`` says what is switched off and assumed.
     """
+    projects = projects or Projects(Settings())
     read = _Reader()
     result = Result()
+    for path in paths:
+        projects.of(path)
+    _check(paths, read, result, tests_dir, inventory, projects)
+    result.files = len(read)
+    result.diagnostics = shown(
+        [*projects.findings, *result.diagnostics],
+        lambda file: projects.of(file or (paths[0] if paths else None)).switches,
+        result.locator,
+        read.texts(),
+    )
+    return result
+
+
+def _check(
+    paths: Sequence[Path],
+    read: _Reader,
+    result: Result,
+    tests_dir: Path | None,
+    inventory: InventorySource | None,
+    projects: Projects,
+) -> None:
     files = _classify(paths, read, result)
     catalogs: dict[Path, Catalog] = {}
     used: set[tuple[Path | None, str]] = set()
-    hosts = _Hosts(inventory, files.systems, read, result)
+    rules = _Rules()
+    hosts = _Hosts(inventory, files.systems, read, result, rules)
     for path in files.scenarios:
         folder = tests_dir or default_tests_dir(path)
         if folder and folder not in catalogs:
@@ -93,44 +137,88 @@ def lint(
         if isinstance(document, Document):
             used |= {(folder, entry.test_name) for entry in raw_entries(document) if entry.test_name}
         if scenario is not None:
-            hosts.check(scenario.path, scenario)
-    covered = _unused_tests(catalogs, used, files.named, result)
-    _lone_tests([path for path in files.tests if path not in covered], files.named, read, result)
+            hosts.check(scenario, projects.of(path).assume)
+    tests = _Tests(rules, projects, result)
+    covered = _unused_tests(catalogs, used, files.named, tests)
+    _lone_tests([path for path in files.tests if path not in covered], files.named, read, tests)
     for path in files.systems:
         document = read(path)
         if isinstance(document, Document):
             result.diagnostics += check_system(document)
-    result.files = len(read)
-    return result
 
 
 def check_system(document: Document) -> list[Diagnostic]:
-    """Returns the findings of a system TOML."""
+    """Returns the findings of a system TOML; one of another scheduler is not checked."""
+    scheduler = document.data.get("scheduler")
+    if isinstance(scheduler, str) and scheduler in OTHER_SCHEDULERS:
+        text = f'scheduler = "{scheduler}" is not checked: this version knows "slurm" and "standalone"'
+        return [finding("bad-value", text, Place(document.path, ("scheduler",)), severity=Severity.WARNING)]
     found = validate(document.path, document.data, "system")
     found += anywhere(TestTable(document.path, (), document.data, "system"))
     return found + list(file_keys(document.path, document.data, "system"))
 
 
+class _Rules:
+    """The rules about runs, for each set of assumptions."""
+
+    def __init__(self) -> None:
+        self._known: dict[Assumptions, RunRules] = {}
+
+    def __call__(self, assume: Assumptions) -> RunRules:
+        found = self._known.get(assume)
+        if found is None:
+            found = self._known[assume] = RunRules(assume)
+        return found
+
+
+class _Tests:
+    """Checks tests by themselves."""
+
+    def __init__(self, rules: _Rules, projects: Projects, result: Result) -> None:
+        self._rules = rules
+        self._projects = projects
+        self.result = result
+
+    def check(self, test: TestFile) -> None:
+        """Adds what is wrong with a test whatever hosts it runs on."""
+        entry, found = resolve_test(test)
+        self.result.diagnostics += found
+        if entry is not None:
+            self.result.diagnostics += self._rules(self._projects.of(test.path).assume).of_test(entry)
+
+
 class _Hosts:
-    """Checks scenarios against an inventory, or against the system TOML that stands in for one."""
+    """Checks scenarios against an inventory, or against the system TOML that stands in for one.
+
+    Without either the rules about runs assume the number of ranks per host.
+    """
 
     def __init__(
-        self, inventory: InventorySource | None, systems: Sequence[Path], read: _Reader, result: Result
+        self,
+        inventory: InventorySource | None,
+        systems: Sequence[Path],
+        read: _Reader,
+        result: Result,
+        rules: _Rules,
     ) -> None:
         self._source = inventory
         self._systems = systems
         self._read = read
         self._result = result
+        self._rules = rules
         self._known: dict[Path | None, Inventory | None] = {}
 
-    def check(self, path: Path, scenario: Scenario) -> None:
-        """Adds what the plan of a scenario finds, if there is anything to plan with."""
-        inventory = self._inventory(path)
+    def check(self, scenario: Scenario, assume: Assumptions) -> None:
+        """Adds what is wrong with the runs of a scenario."""
+        inventory = self._inventory(scenario.path)
         if inventory is None:
+            rules = self._rules(assume)
+            for entry in scenario.entries:
+                self._result.diagnostics += rules.of_entry_alone(entry)
             return
         from compiler.plan.build import build_plan
 
-        _, found = build_plan(scenario, inventory)
+        _, found = build_plan(scenario, inventory, assume)
         self._result.diagnostics += found
 
     def _inventory(self, scenario: Path) -> Inventory | None:
@@ -163,13 +251,15 @@ class _Hosts:
 def _classify(paths: Sequence[Path], read: _Reader, result: Result) -> _Files:
     files = _Files()
     for path in dict.fromkeys(paths):
-        if path.is_dir():
+        if is_folder(path):
             below = list(_toml_below(path))
             if not below:
                 result.missing.append(path)
             for file in below:
                 _sort_in(file, files, read, result, named=False)
-        elif path.exists():
+        elif path.name in PROJECT_FILES:
+            read(path)  # checked as the project's settings
+        elif exists(path):
             files.named.add(path)
             _sort_in(path, files, read, result, named=True)
         else:
@@ -182,7 +272,7 @@ def _toml_below(folder: Path) -> Iterator[Path]:
     for base, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names + [name for name in folders if name.endswith(".toml")]):
-            if name.endswith(".toml") and not name.startswith("."):
+            if name.endswith(".toml") and not name.startswith(".") and name not in PROJECT_FILES:
                 yield Path(base, name)
 
 
@@ -221,12 +311,13 @@ def _unknown_kind(document: Document, named: bool) -> Iterator[Diagnostic]:
 
 
 def _unused_tests(
-    catalogs: dict[Path, Catalog], used: set[tuple[Path | None, str]], named: set[Path], result: Result
+    catalogs: dict[Path, Catalog], used: set[tuple[Path | None, str]], named: set[Path], tests: _Tests
 ) -> set[Path]:
     """Checks the tests that no scenario uses; returns the paths of all tests that a catalog holds.
 
     That nobody uses a test is said only where no error may be the reason.
     """
+    result = tests.result
     complete = not any(one.severity is Severity.ERROR for one in result.diagnostics)
     covered: set[Path] = set()
     for folder, catalog in catalogs.items():
@@ -235,20 +326,22 @@ def _unused_tests(
             if (folder, name) in used:
                 continue
             for test in files:
-                result.diagnostics += resolve_test(test)
+                tests.check(test)
                 if complete and test.known and test.path not in named:
                     text = f"no scenario uses the test {name}"
                     result.diagnostics.append(finding("unused-test", text, Place(test.path, ("name",))))
     return covered
 
 
-def _lone_tests(paths: Sequence[Path], named: set[Path], read: _Reader, result: Result) -> None:
+def _lone_tests(paths: Sequence[Path], named: set[Path], read: _Reader, tests: _Tests) -> None:
     """Checks tests that belong to no scenario of this call; those of one folder may not share a name."""
+    result = tests.result
     for path in (path for path in paths if path in named):
         document = read(path)
         if isinstance(document, Document):
             test, found = read_test(document)
-            result.diagnostics += found + resolve_test(test) + _foreign(test)
+            result.diagnostics += found + _foreign(test)
+            tests.check(test)
     folders: dict[Path, list[Path]] = {}
     for path in paths:
         if path not in named:
@@ -258,7 +351,7 @@ def _lone_tests(paths: Sequence[Path], named: set[Path], read: _Reader, result: 
         result.diagnostics += catalog.diagnostics
         for files in catalog.tests.values():
             for test in files:
-                result.diagnostics += resolve_test(test)
+                tests.check(test)
 
 
 def _foreign(test: TestFile) -> list[Diagnostic]:
@@ -267,11 +360,12 @@ def _foreign(test: TestFile) -> list[Diagnostic]:
     return [unknown_template_at(Place(test.path, ("test_template_name",)), test.template)]
 
 
-def summary(result: Result, errors: int, warnings: int) -> str:
-    """Returns the line that ends the text output."""
+def summary(result: Result, errors: int, warnings: int, hidden: int = 0) -> str:
+    """Returns the line that ends the text output; ``hidden`` infos were not printed."""
     checked = f"{plural(result.files, 'file')} checked"
+    more = f" ({plural(hidden, 'info')} not shown: --verbose)" if hidden else ""
     if not errors and not warnings:
-        return f"{checked}: no errors"
+        return f"{checked}: no errors{more}"
     parts = [plural(errors, "error")] if errors else []
     parts += [plural(warnings, "warning")] if warnings else []
-    return f"{checked}: {' and '.join(parts)}"
+    return f"{checked}: {' and '.join(parts)}{more}"

@@ -14,14 +14,13 @@ from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic, KeyPath, Place
 from compiler.diagnostics.switches import Switches, unknown_code
 from compiler.diagnostics.wording import value_text
+from compiler.document.paths import is_folder
 from compiler.rules.assumptions import Assumptions
 
 FILE = "deepep-compiler.toml"
 PYPROJECT = "pyproject.toml"
-TABLE: KeyPath = ("tool", "deepep-compiler")
-
-NAMES = frozenset({FILE, PYPROJECT})
-"""Files that are never taken for tests, scenarios or systems."""
+TOOL = "deepep-compiler"
+TABLE: KeyPath = ("tool", TOOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class Projects:
     def __init__(self, command_line: Settings) -> None:
         """Takes what the command line says."""
         self._command_line = command_line
+        self._of_file: dict[Path, Settings] = {}
         self._of_folder: dict[Path, Settings] = {}
         self.findings: list[Diagnostic] = []
         """What is wrong with the project files read so far."""
@@ -65,15 +65,22 @@ class Projects:
         """Returns the settings of a file or folder; of nothing, those of the command line."""
         if file is None:
             return self._command_line
-        try:
-            folder = file if file.is_dir() else file.parent
-            folder = self._known_parent(folder) or folder.resolve()
-        except (OSError, RuntimeError, ValueError):
-            return self._command_line
-        return self._of(folder)
+        found = self._of_file.get(file)
+        if found is None:
+            found = self._of_file[file] = self._found(file)
+        return found
 
-    def _known_parent(self, folder: Path) -> Path | None:
-        return folder if folder in self._of_folder else None
+    def _found(self, file: Path) -> Settings:
+        parent = file.parent
+        if parent in self._of_file and not is_folder(file):
+            return self._of_file[parent]
+        folder = file if is_folder(file) else parent
+        try:
+            found = self._of(folder.resolve())
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a name that cannot be
+            return self._command_line
+        self._of_file[folder] = found
+        return found
 
     def _of(self, folder: Path) -> Settings:
         missing = []
@@ -93,10 +100,11 @@ class Projects:
         return found
 
     def _read(self, folder: Path) -> Settings | None:
-        for name, table in ((FILE, ()), (PYPROJECT, TABLE)):
+        places: tuple[tuple[str, KeyPath], ...] = ((FILE, ()), (PYPROJECT, TABLE))
+        for name, table in places:
             path = folder / name
             try:
-                if not path.is_file() or (table and TABLE[1].encode() not in path.read_bytes()):
+                if not path.is_file() or (table and TOOL.encode() not in path.read_bytes()):
                     continue
             except OSError:
                 continue
@@ -140,5 +148,3 @@ class Projects:
             ),
             bool(data.get("strict", False)),
         )
-
-

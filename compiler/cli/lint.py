@@ -27,19 +27,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside a scenario)"
     )
     options.add_inventory(parser, required=False)
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument(
+        "--format", choices=("text", "json", "sarif", "github"), default="text", help="default: %(default)s"
+    )
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="print infos too (json and sarif always have them)"
+    )
+    options.add_rules(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Returns 0 without errors, 1 with errors, 2 where there is nothing to check."""
     from compiler.diagnostics.model import Severity
-    from compiler.diagnostics.render import count, render, wants_colour
+    from compiler.diagnostics.render import render, wants_colour
+    from compiler.document.paths import exists, is_folder
     from compiler.lint import lint, summary
 
     tests_dir = Path(args.tests_dir) if args.tests_dir else None
-    if tests_dir and not tests_dir.is_dir():
+    if tests_dir and not is_folder(tests_dir):
         return _usage(f"--tests-dir {tests_dir} is not a folder")
+    projects = options.projects(args)
+    if projects is None:
+        return exit_codes.USAGE
 
     def inventory() -> tuple[Inventory | None, list[Diagnostic]]:
         from compiler.inventory.load import load_inventory
@@ -52,15 +62,25 @@ def main(args: argparse.Namespace) -> int:
         [Path(path) for path in args.paths],
         tests_dir=tests_dir,
         inventory=inventory if args.inventory else None,
+        projects=projects,
     )
-    errors = count(result.diagnostics, Severity.ERROR)
-    warnings = count(result.diagnostics, Severity.WARNING)
-    sys.stdout.write(render(result.diagnostics, args.format, colour=wants_colour(sys.stdout)))
+    found = result.diagnostics
+    errors = sum(one.severity is Severity.ERROR for one in found)
+    warnings = sum(one.severity is Severity.WARNING for one in found)
+    quiet = args.format in ("text", "github") and not args.verbose
+    printed = [one for one in found if one.severity is not Severity.INFO] if quiet else found
+    colour = wants_colour(sys.stdout)
+    sys.stdout.write(render(printed, args.format, colour=colour, locator=result.locator))
     if args.format == "text" and result.files:
-        print(summary(result, errors, warnings))
+        print(summary(result, errors, warnings, len(found) - len(printed)))
     for path in result.missing:
-        _usage(f"{path} does not exist" if not path.exists() else f"there is no TOML file below {path}")
-    if errors or (args.strict and warnings):
+        _usage(f"{path} does not exist" if not exists(path) else f"there is no TOML file below {path}")
+    strict = any(
+        projects.of(one.place.file if one.place else None).strict
+        for one in found
+        if one.severity is Severity.WARNING
+    )
+    if errors or strict:
         return exit_codes.INPUT_ERROR
     return exit_codes.USAGE if result.missing else exit_codes.OK
 

@@ -22,8 +22,10 @@ COMMANDS = {
     "logs": "compiler.cli.logs",
     "report": "compiler.cli.report",
     "compare": "compiler.cli.compare",
+    "reference": "compiler.cli.reference",
     "doctor": "compiler.cli.doctor",
     "schema": "compiler.cli.schema",
+    "explain": "compiler.cli.explain",
     "import-system": "compiler.cli.import_system",
 }
 """Every command's module, in the order in which ``--help`` lists them."""

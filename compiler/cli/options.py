@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compiler.settings import Projects
 
 
 def add_scenario(parser: argparse.ArgumentParser) -> None:
@@ -45,3 +50,54 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-v", "--verbose", action="count", default=0, help="Ansible's own output, -vvvv for all of it"
     )
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Adds what is checked and what is assumed; a project file may say the same."""
+    group = parser.add_argument_group("rules (deepep-compiler explain CODE tells a rule's story)")
+    group.add_argument(
+        "--select", metavar="CODES", action="append", default=[],
+        help="show only these findings: codes, beginnings of codes or slugs, with commas",
+    )  # fmt: skip
+    group.add_argument(
+        "--ignore", metavar="CODES", action="append", default=[], help="do not show these findings"
+    )
+    group.add_argument(
+        "--assume-backend", choices=("deepep", "deepep_v1", "deepep_v2", "nccl", "gloo"),
+        help="check the limits of this backend, in place of the inventory's (with 8 ranks per host)",
+    )  # fmt: skip
+    group.add_argument(
+        "--assume-ranks-per-host", metavar="N", type=int, help="check with so many ranks per host"
+    )
+    group.add_argument(
+        "--assume-deepep-version", metavar="VERSION", help="version of DeepEP in the image, e.g. 1.2.1"
+    )
+
+
+def projects(args: argparse.Namespace) -> Projects | None:
+    """Returns the settings of options and project files; None, said on stderr, for wrong options."""
+    from compiler.diagnostics.switches import Switches, unknown_code
+    from compiler.rules.assumptions import Assumptions
+    from compiler.settings import Projects, Settings
+
+    select, ignore = _names(args.select), _names(args.ignore)
+    for option, names in (("--select", select), ("--ignore", ignore)):
+        for name in names:
+            hint = unknown_code(name)
+            if hint is not None:
+                _wrong(args, f"{option}: there is no code {name!r}; {hint}")
+                return None
+    ranks = args.assume_ranks_per_host
+    if ranks is not None and not 1 <= ranks <= 1024:
+        _wrong(args, f"--assume-ranks-per-host: {ranks} is not between 1 and 1024")
+        return None
+    assume = Assumptions(args.assume_backend, args.assume_deepep_version, ranks)
+    return Projects(Settings(Switches(select, ignore), assume, bool(getattr(args, "strict", False))))
+
+
+def _names(given: list[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for text in given for name in text.split(",") if name.strip())
+
+
+def _wrong(args: argparse.Namespace, message: str) -> None:
+    print(f"deepep-compiler {args.command}: error: {message}", file=sys.stderr)

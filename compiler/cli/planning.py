@@ -30,29 +30,41 @@ def add_inventory(parser: argparse.ArgumentParser) -> None:
     """
     options.add_inventory(parser, required=False)
     parser.add_argument("--inventory-json", metavar="FILE", help=argparse.SUPPRESS)
+    options.add_rules(parser)
 
 
 def lacks_inventory(args: argparse.Namespace) -> bool:
-    """Tells whether no inventory was named, and says so on standard error."""
+    """Tells whether no inventory was named, or rules that do not exist, and says so on standard error."""
     if args.inventory or args.inventory_json:
-        return False
+        return options.projects(args) is None
     print("deepep-compiler: the following arguments are required: -i/--inventory", file=sys.stderr)
     return True
 
 
 def plan_of(args: argparse.Namespace) -> Planned:
-    """Reads scenario, tests and inventory and makes the plan; errors of all of them in one go."""
-    from compiler.plan.build import build_plan
-    from compiler.scenario.load import load_scenario
+    """Reads scenario, tests and inventory and makes the plan; errors of all of them in one go.
 
+    What project files, options and comments switch off is left out, and stops nothing.
+    """
+    from compiler.diagnostics.locate import Locator
+    from compiler.diagnostics.shown import shown
+    from compiler.plan.build import build_plan
+    from compiler.rules.test_source import as_error
+    from compiler.scenario.load import load_scenario
+    from compiler.settings import Projects, Settings
+
+    path = Path(args.scenario)
+    projects = options.projects(args) or Projects(Settings())
+    settings = projects.of(path)
     tests_dir = Path(args.tests_dir) if args.tests_dir else None
-    scenario, findings = load_scenario(Path(args.scenario), tests_dir)
+    scenario, findings = load_scenario(path, tests_dir)
     inventory, more = _inventory(args)
-    findings = [*findings, *more]
+    findings = [*projects.findings, *map(as_error, findings), *more]
     plan = None
     if scenario is not None and inventory is not None:
-        plan, more = build_plan(scenario, inventory)
+        plan, more = build_plan(scenario, inventory, settings.assume)
         findings += more
+    findings = shown(findings, lambda file: projects.of(file or path).switches, Locator())
     if any(found.severity is Severity.ERROR for found in findings):
         plan = None
     if plan is not None:
@@ -61,8 +73,8 @@ def plan_of(args: argparse.Namespace) -> Planned:
 
 
 def show(findings: Iterable[Diagnostic]) -> None:
-    """Prints findings for people on standard error."""
-    found = tuple(findings)
+    """Prints findings for people on standard error; infos are for ``lint --verbose``."""
+    found = tuple(one for one in findings if one.severity is not Severity.INFO)
     if found:
         from compiler.diagnostics.render import render, wants_colour
 

@@ -94,9 +94,10 @@ def _series_of(
     seen: set[str] = set()
     for record in records:
         operation = str(record.get("operation") or "operation not named")
-        if operation in seen:
+        form = json.dumps([operation, record.get("variant"), record.get("baseline") is True])
+        if form in seen:
             raise _UnusableError(f"results.json has more than one record of {operation}")
-        seen.add(operation)
+        seen.add(form)
         figures = {
             figure.key: float(record[figure.key]) for figure in FIGURES if _positive(record.get(figure.key))
         }
@@ -134,6 +135,7 @@ def _configuration(
         "backend": backend,
         "program": str(run["program"]),
         "variant": measured("variant", None),
+        "baseline": record.get("baseline") is True,
         "data_type": measured("data_type", config.get("data_type")),
         "num_ranks": measured("num_ranks", run["world_size"]),
         "num_hosts": len(names),

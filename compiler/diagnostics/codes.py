@@ -11,6 +11,9 @@ from functools import cache
 
 from compiler.diagnostics.model import Diagnostic, Place, Severity
 
+_SWITCHABLE = ("DEP3", "DEP45", "DEP502", "DEP503", "DEP7", "DEP9")
+"""Errors with which a plan is possible, if hopeless."""
+
 E, W, I = Severity.ERROR, Severity.WARNING, Severity.INFO  # noqa: E741 - one letter keeps the table readable
 
 
@@ -31,9 +34,9 @@ class Code:
     def switchable(self) -> bool:
         """Whether ``--ignore``, a comment or a project file may switch an error of this code off.
 
-        What the plan cannot do without stays: syntax, schema, names, hosts, images.
+        What the plan cannot do without stays: syntax, schema, names, hosts.
         """
-        return self.severity is not Severity.ERROR or self.code[3] in "379" or self.code.startswith("DEP45")
+        return self.severity is not Severity.ERROR or self.code.startswith(_SWITCHABLE)
 
 
 CODES = (
@@ -42,7 +45,7 @@ CODES = (
          "Nothing can be checked in it.", "Check path and permissions."),
     Code("DEP102", "not-utf8", E, "a file is not UTF-8",
          "TOML files are UTF-8 by definition.", "Save the file as UTF-8.",
-         "TOML 1.0.0, Spec"),
+         "TOML 1.0.0"),
     Code("DEP103", "syntax-error", E, "a file is not TOML",
          "Nothing else in the file can be checked until it can be read.", "Correct the marked place.",
          "TOML 1.0.0"),
@@ -52,7 +55,7 @@ CODES = (
     Code("DEP105", "unknown-key", E, "a key that the format does not have",
          "CloudAI takes unknown cmd_args and ignores them, so that a slip of the pen runs with a default.",
          "Write the key as the schema has it, or remove it.",
-         "NVIDIA/cloudai src/cloudai/models/workload.py: CmdArgs takes extra keys"),
+         "NVIDIA/cloudai src/cloudai/models/workload.py:32 @ 5b5c0f7"),
     Code("DEP106", "missing-key", E, "a required key is missing",
          "There is no sensible default for it.", "Add the key."),
     Code("DEP107", "wrong-type", E, "a value has the wrong type",
@@ -97,7 +100,7 @@ CODES = (
          "It would wait for ever.", "Remove the dependency."),
     Code("DEP207", "dependency-cycle", E, "entries wait for each other in a circle",
          "None of them could ever start or end.", "Remove one dependency of the circle.",
-         "NVIDIA/cloudai src/cloudai/models/scenario.py checks ids, not cycles"),
+         "NVIDIA/cloudai src/cloudai/models/scenario.py:195 @ 5b5c0f7 finds self-dependencies only"),
     Code("DEP208", "duplicate-dependency", W, "a dependency is given twice",
          "The second one changes nothing.", "Remove it."),
     Code("DEP209", "test-source", E, "an entry does not say which test it runs",
@@ -125,7 +128,7 @@ CODES = (
          "sbatch(1) --time"),
     Code("DEP219", "ambiguous-time-limit", E, "a time limit has two readings",
          "Slurm reads NN:NN as minutes and seconds, CloudAI as hours and minutes.", "Write HH:MM:SS.",
-         "sbatch(1) --time; NVIDIA/cloudai src/cloudai/util/utils.py"),
+         "sbatch(1) --time; NVIDIA/cloudai src/cloudai/util/utils.py:21 @ 5b5c0f7"),
     Code("DEP220", "missing-time-limit", W, "an entry has no time limit",
          "A hang costs the allocation until the default limit.", "Add time_limit."),
     Code("DEP221", "reserved-id", E, "an id is the name of a file of the result tree",
@@ -157,7 +160,7 @@ CODES = (
     Code("DEP403", "env-overridden", W, "the launcher sets this environment variable itself",
          "Rank, world size and rendezvous come from the launcher; the value would be replaced.",
          "Remove the variable.",
-         "torchrun; NVIDIA/cloudai sets them too"),
+         "torch.distributed.run"),
     Code("DEP404", "env-too-long", E, "an environment value is too long for Linux",
          "One NAME=value string may have at most 128 KiB.", "Shorten it, or pass a file.",
          "execve(2): MAX_ARG_STRLEN"),
@@ -188,7 +191,7 @@ CODES = (
          "A container runtime starts an image.", "Add cmd_args.docker_image_url."),
     Code("DEP502", "bad-image", E, "an image reference that no runtime can read",
          "A reference is registry/organisation/image:tag, registry#organisation/image:tag or a .sqsh file.",
-         "Write it in one of these forms.", "distribution/reference: names are lower case, a tag has 128 characters"),
+         "Write it in one of these forms.", "distribution/reference: lower case, tags of 128 characters"),
     Code("DEP503", "image-not-usable", E, "an image reference that the chosen runtime cannot use",
          "docker and podman pull from registries; squashfs files and users in a reference are enroot's.",
          "Write the reference in the runtime's form, or choose another runtime.",
@@ -220,7 +223,7 @@ CODES = (
     Code("DEP610", "node-count-contradiction", E, "nodes and num_nodes ask for different numbers of hosts",
          "CloudAI takes nodes and says nothing; here both must agree.",
          "Remove num_nodes, or make them agree.",
-         "NVIDIA/cloudai src/cloudai/systems/slurm: nodes win over num_nodes"),
+         "NVIDIA/cloudai src/cloudai/systems/slurm/slurm_system.py:769 @ 5b5c0f7"),
     Code("DEP611", "host-named-twice", E, "an entry names a host twice",
          "A host takes part in a run once.", "Write it once."),
     Code("DEP612", "variable-not-carried", W, "an Ansible variable does not travel into the bundle",

@@ -34,6 +34,10 @@ class Locator:
         self._lines: dict[Path, list[str]] = {}
         self._positions: dict[Path, Positions | None] = {}
 
+    def know(self, file: Path, text: str) -> None:
+        """Takes the text of a file that somebody read already, without its byte order mark."""
+        self._texts.setdefault(file, text)
+
     def locate(self, place: Place) -> Location:
         """Returns the location of a place, as exact as can be told."""
         if place.line is not None:

@@ -15,7 +15,6 @@ from compiler.diagnostics.wording import value_text
 
 _NOQA = re.compile(r"#\s*noqa\b(?P<rest>[^#]*)", re.IGNORECASE)
 _MARK = "noqa"
-_SEPARATOR = re.compile(r"[\s,]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +80,29 @@ class Comments:
     def _of(self, file: Path) -> tuple[Noqa, ...]:
         if file not in self._known:
             text = self._locator.text(file)
-            has = text is not None and _MARK in text.lower()
-            self._known[file] = tuple(_comments(text)) if text is not None and has else ()
+            self._known[file] = tuple(_comments(text)) if text and may_have(text) else ()
         return self._known[file]
 
 
+def may_have(text: str) -> bool:
+    """Tells whether a text can have such a comment."""
+    return _MARK in text or _MARK.upper() in text
+
+
 def _comments(text: str) -> Iterator[Noqa]:
-    from compiler.document.positions import comments
+    from compiler.document.positions import comments  # tree-sitter takes a while to load
 
     for line, column, comment in comments(text):
         found = _NOQA.search(comment)
         if found:
-            rest = found["rest"].strip()
-            names = _SEPARATOR.split(rest[1:].strip()) if rest.startswith(":") else []
-            yield Noqa(line, column + found.start(), tuple(name for name in names if name))
+            yield Noqa(line, column + found.start(), tuple(_names(found["rest"].strip())))
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yields the names after the colon, up to the first that has more words after it (a reason)."""
+    if text.startswith(":"):
+        for item in text[1:].split(","):
+            words = item.split()
+            yield from words[:1]
+            if len(words) != 1:
+                return

@@ -14,7 +14,7 @@ _PREFIX = re.compile(r"DEP[0-9]{0,3}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """``select``: only these are shown (empty: all); ``ignore``: these are not. Names as :func:`matches` takes."""
+    """``select``: only these are shown (empty: all); ``ignore``: these are not (:func:`matches`)."""
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()

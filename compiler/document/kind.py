@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+PROJECT_FILES = frozenset({"deepep-compiler.toml", "pyproject.toml"})
+"""Settings of a project: never a test, a scenario or a system."""
+
 
 class Kind(StrEnum):
     """The three kinds of file that make up a benchmark."""

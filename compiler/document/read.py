@@ -18,6 +18,8 @@ MAX_DEPTH = 32
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MAX_DIGITS = 4300
+"""Python prints no longer ones."""
+_MAX_BITS = _MAX_DIGITS * 3
 
 
 def read_document(path: Path) -> Document | Diagnostic:
@@ -38,10 +40,7 @@ def read_document(path: Path) -> Document | Diagnostic:
         return _too_deep(Place(path))
     except ValueError:  # CPython refuses to convert integers beyond this many digits
         return _too_many_digits(path, text)
-    deep = _deeper_than(data, MAX_DEPTH)
-    if deep is not None:
-        return _too_deep(Place(path, deep[:1], on_key=True))
-    return Document(path, text, data)
+    return _beyond_limits(path, data) or Document(path, text, data)
 
 
 def _read_bytes(path: Path) -> bytes | Diagnostic:
@@ -138,17 +137,20 @@ def _too_deep(place: Place) -> Diagnostic:
     return finding("file-limits", f"tables or lists are nested more than {MAX_DEPTH} deep", place)
 
 
-def _deeper_than(data: dict[str, object], limit: int) -> KeyPath | None:
-    """Returns the path of the first value nested deeper than ``limit``, without recursion."""
+def _beyond_limits(path: Path, data: dict[str, object]) -> Diagnostic | None:
+    """Finds what later code, which recurses and prints numbers, could not take; without recursion."""
     stack: list[tuple[KeyPath, object]] = [((), data)]
     while stack:
-        path, value = stack.pop()
-        if len(path) > limit:
-            return path
+        where, value = stack.pop()
+        if len(where) > MAX_DEPTH:
+            return _too_deep(Place(path, where[:1], on_key=True))
         items = (
             value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         )
         for key, child in items:
             if isinstance(child, dict | list):
-                stack.append(((*path, key), child))
+                stack.append(((*where, key), child))
+            elif type(child) is int and child.bit_length() > _MAX_BITS:  # hexadecimal: tomli takes any
+                text = f"a number of more than {_MAX_DIGITS} digits"
+                return finding("file-limits", text, Place(path, (*where, key)))
     return None

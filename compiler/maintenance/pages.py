@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from compiler.maintenance import arguments, diagnostics, inventory
+from compiler.maintenance import arguments, diagnostics, error_catalogue, inventory, kernel_rules
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "arguments.md": arguments.page,
     "diagnostics.md": diagnostics.page,
+    "error-catalogue.md": error_catalogue.page,
     "inventory.md": inventory.page,
+    "rules-kernels.md": kernel_rules.page,
 }
 """File name below ``docs/`` and what writes it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic
@@ -97,7 +98,7 @@ class RunChecks:
                 yield finding(
                     "unknown-extra-cmd-arg",
                     f"the bundled program has no option {key!r}",
-                    entry.origin.place("extra_cmd_args", key),
+                    replace(entry.origin.place("extra_cmd_args", key), on_key=True),
                     fix=fix,
                 )
 

@@ -8,21 +8,40 @@ host_code()
 
 from deepep_host.files import write_text  # noqa: E402
 from deepep_host.judge import NotAResultTreeError, judge_session, render_table  # noqa: E402
-from deepep_host.judge.codes import CODES, VERDICTS  # noqa: E402
+from deepep_host.judge.codes import CODES, VERDICTS, reason, verdict_of  # noqa: E402
 from deepep_host.judge.evidence import list_files  # noqa: E402
+from deepep_host.judge.hardware import read_hardware  # noqa: E402
+from deepep_host.judge.junit import render_junit  # noqa: E402
+from deepep_host.judge.limits import limits_of, ratio_to_limit  # noqa: E402
+from deepep_host.judge.logs import scan_log  # noqa: E402
+from deepep_host.judge.records import HEADLINE  # noqa: E402
+from deepep_host.judge.reference import compare_record  # noqa: E402
+from deepep_host.judge.rows import write_rows  # noqa: E402
 from deepep_host.judge.session import read_plan, write_manifest  # noqa: E402
+from deepep_host.judge.summary_csv import render_csv  # noqa: E402
 from deepep_host.judge.units import bandwidth, duration  # noqa: E402
 
 __all__ = [
     "CODES",
+    "HEADLINE",
     "VERDICTS",
     "NotAResultTreeError",
     "bandwidth",
+    "compare_record",
     "duration",
     "judge_session",
+    "limits_of",
     "list_files",
+    "ratio_to_limit",
+    "read_hardware",
     "read_plan",
+    "reason",
+    "render_csv",
+    "render_junit",
     "render_table",
+    "scan_log",
+    "verdict_of",
     "write_manifest",
+    "write_rows",
     "write_text",
 ]

@@ -22,12 +22,18 @@ class Record:
     """One operation's figures: bandwidths in GB/s, times in seconds; None where a figure does not apply."""
 
     operation: str
+    variant: str
+    primary: bool
+    baseline: bool
     backend: str
     data_type: str
     global_bw: float | None
     deepep_time: float | None
     simple_nvl_bw: float | None
     simple_rdma_bw: float | None
+    wire_nvl_bw: float | None
+    wire_rdma_bw: float | None
+    kernel_time: float | None
     percentiles: Mapping[str, float]
     total_time: float | None
     timing: str
@@ -35,8 +41,15 @@ class Record:
     bytes_total: int | None
     correctness: str
     ranks: Sequence[RankTime]
+    link_time: Sequence[Sequence[float | None]] | None
     versions: Mapping[str, str]
     notes: Sequence[str]
+    marks: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """The operation, with its form where that does not go without saying."""
+        return f"{self.operation} ({self.variant})" if self.variant and not self.primary else self.operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,97 @@ class Reason:
     line: int | None
     consequence: bool
     remedy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One thing that points at a suspect. ``file`` is relative to the session."""
+
+    text: str
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Who or what is the likely culprit; ``kind`` is ``unknown`` where it cannot be told."""
+
+    kind: str
+    text: str
+    evidence: Sequence[Evidence]
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadFact:
+    """Spread of one operation over ranks and links: medians in s; ``outliers`` the farthest first."""
+
+    run: str
+    anchor: str
+    operation: str
+    ranks: int
+    median_s: float
+    mad_s: float
+    relative: float
+    outliers: Sequence[Straggler]
+
+
+@dataclass(frozen=True, slots=True)
+class Straggler:
+    """A rank, host, sender, receiver or link far from the others; ``relative``: value over median - 1."""
+
+    role: str
+    label: str
+    relative: float
+    speed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One figure against a physical limit (``outcome`` None) or a reference value. Times in s, else GB/s."""
+
+    run: str
+    anchor: str
+    operation: str
+    figure: str
+    value: float
+    against: str
+    expected: float
+    ratio: float
+    tolerance: float | None
+    outcome: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweptFigure:
+    """Medians over the runs of one point that count; GB/s and s."""
+
+    operation: str
+    global_bw: float | None
+    deepep_time: float | None
+    starts: int
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One combination of swept values."""
+
+    values: Mapping[str, str | float]
+    runs: Sequence[str]
+    anchor: str
+    figures: Sequence[SweptFigure]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """An entry's figures over its swept arguments."""
+
+    entry: str
+    anchor: str
+    test_name: str
+    keys: Sequence[str]
+    points: Sequence[SweepPoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +217,9 @@ class Run:
     duration_s: float | None
     time_limit_s: int | None
     started_at: str
+    entry: str
     reasons: Sequence[Reason]
+    suspect: Suspect | None
     excerpt: Excerpt | None
     records: Sequence[Record]
     settings: Sequence[Setting]
@@ -122,6 +228,8 @@ class Run:
     matrix: Matrix | None
     expert_load: Sequence[int]
     files: Sequence[FileLink]
+    spread: Sequence[SpreadFact]
+    ratios: Sequence[Ratio]
 
     @property
     def counts(self) -> bool:
@@ -166,3 +274,6 @@ class Session:
     hosts: Sequence[Host]
     versions: Sequence[Setting]
     files: Sequence[FileLink]
+    sweeps: Sequence[Sweep]
+    origin: str = ""
+    """Where the tree is from, if it is none of this project's."""

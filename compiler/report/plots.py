@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.report.model import Matrix, Record, Run
+from compiler.report.model import Matrix, Record, Run, Sweep
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 _PATTERNS = ("", "/", ".", "x")
 _HOVER_LIMIT = 40
+MOST_BARS = 24
+"""Runs that the overview shows; the table has all."""
+
+LARGEST_MATRIX = 64
+"""Ranks up to which the page draws time per link."""
+
+_MOST_CURVES = 36
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _NUMBERS_IN_CELLS = 8
 """Ranks up to which the cells of a matrix show their figures."""
 
@@ -28,14 +36,20 @@ class Plot:
     figure: dict[str, Any]
     height: int
     max_width: int | None = None
+    link: str | None = None
+    """Plots of one name share their horizontal range: zooming one zooms all."""
 
 
 def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
     """Returns the global bandwidth by operation and run; only runs whose figures count."""
     shown = [run for run in runs if run.counts and any(record.global_bw for record in run.records)]
-    operations = list(dict.fromkeys(record.operation for run in shown for record in run.records))
+    operations = list(
+        dict.fromkeys(record.name for run in shown for record in run.records if record.global_bw)
+    )
     if not shown:
         return None
+    left_out = len(shown) - MOST_BARS
+    shown = shown[:MOST_BARS]
     labels = [_plain(run.label) for run in shown]
     traces = []
     for index, operation in enumerate(operations):
@@ -48,6 +62,7 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
                 "y": labels,
                 "orientation": "h",
                 "meta": {"series": index},
+                "customdata": [run.anchor for run in shown],
                 "marker": {"pattern": {"shape": _PATTERNS[index % len(_PATTERNS)], "solidity": 0.25}},
                 "text": [None if value is None else f"{value:.3g}" for value in values],
                 "textposition": "auto",
@@ -65,6 +80,8 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
     }
     best = max((value, run.label) for run in shown for op in operations if (value := _bandwidth(run, op)))
     summary = f"Global bandwidth of {len(shown)} runs; the highest is {best[0]:.3g} GB/s in {best[1]}."
+    if left_out > 0:
+        summary += f" {left_out} more runs stand in the table."
     height = 110 + max(64, 26 * len(operations) + 14) * len(shown)
     return Plot(
         "bandwidth", "Bandwidth by operation and run", summary, {"data": traces, "layout": layout}, height
@@ -73,7 +90,7 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
 
 def rank_plot(run: Run) -> Plot | None:
     """Returns each rank's time: the median as a mark, from minimum to maximum as a bar."""
-    records = [record for record in run.records if record.ranks]
+    records = [record for record in run.records if record.ranks and not record.baseline]
     if not records:
         return None
     traces = [_rank_trace(record, index, len(records)) for index, record in enumerate(records)]
@@ -88,7 +105,132 @@ def rank_plot(run: Run) -> Plot | None:
         f"Median, minimum and maximum time of an iteration on each of {run.world_size} ranks; the slowest "
         f"median is {slowest[0] * 1e3:.3g} ms on rank {slowest[1]} in {slowest[2]}."
     )
-    return Plot(f"{run.anchor}-ranks", "Time per rank", summary, {"data": traces, "layout": layout}, 360)
+    figure = {"data": traces, "layout": layout}
+    return Plot(f"{run.anchor}-ranks", "Time per rank", summary, figure, 360, link=_rank_axis(run))
+
+
+def link_plots(run: Run) -> list[Plot]:
+    """Returns the time from each rank to each rank as heat maps, for the operations that have it."""
+    plots = []
+    for number, record in enumerate(record for record in run.records if record.link_time):
+        matrix = record.link_time or []
+        size = len(matrix)
+        if size > LARGEST_MATRIX or size != len(record.ranks):
+            continue
+        labels = [str(time.rank) for time in record.ranks]
+        trace = _heat_map([[_ms(cell) for cell in row] for row in matrix], labels, "ms", "rank", size)
+        axis = {"type": "category", "showgrid": False, "ticks": ""}
+        layout = {
+            "xaxis": axis | {"title": {"text": "to rank"}},
+            "yaxis": axis | {"title": {"text": "from rank"}, "autorange": "reversed"},
+            "margin": {"l": 64, "r": 12, "t": 16, "b": 46},
+        }
+        slow = [o for fact in run.spread if fact.operation == record.name for o in fact.outliers]
+        named = (
+            "; ".join(f"{o.role} {o.label} is {o.speed}" for o in slow if o.role != "rank")
+            or "no link stands out"
+        )
+        figure = {"data": [trace], "layout": layout}
+        title, summary = f"Time per link, {record.name}", f"Time from each rank to each rank: {named}."
+        link = f"{run.anchor}-rank-matrix"
+        plots.append(Plot(f"{run.anchor}-links-{number}", title, summary, figure, 360, 520, link))
+    return plots
+
+
+def sweep_plots(sweep: Sweep) -> list[Plot]:
+    """Returns bandwidth and time over each swept key with several values; the other keys make the curves."""
+    plots = []
+    for number, key in enumerate(sweep.keys):
+        values = list(dict.fromkeys(point.values[key] for point in sweep.points))
+        if len(values) < 2:
+            continue
+        for what, unit, scale in (
+            ("global_bw", "Global bandwidth, GB/s", 1.0),
+            ("deepep_time", "Time, ms", 1e3),
+        ):
+            traces = _curves(sweep, key, what, scale)
+            if not traces:
+                continue
+            numbers = [value for value in values if isinstance(value, int | float)]
+            wide = len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= 8 * min(numbers)
+            axis: dict[str, Any] = {
+                "title": {"text": _plain(key)},
+                "type": "log" if wide else "linear" if numbers else "category",
+            }
+            if wide:
+                axis |= {"tickvals": sorted(numbers), "ticktext": [f"{v:g}" for v in sorted(numbers)]}
+            layout = {
+                "xaxis": axis,
+                "yaxis": {"title": {"text": unit}, "rangemode": "tozero"},
+                "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+                "margin": {"l": 64, "r": 16, "t": 40, "b": 48},
+            }
+            title = f"{'Bandwidth' if what == 'global_bw' else 'Time'} over {key.rsplit('.', 1)[-1]}"
+            figure = {"data": traces, "layout": layout}
+            summary = f"{title} for {len(traces)} curves; the figures stand in the table."
+            link = f"{sweep.anchor}-{number}"
+            plots.append(Plot(f"{sweep.anchor}-{number}-{what}", title, summary, figure, 340, link=link))
+    return plots
+
+
+def _curves(sweep: Sweep, key: str, what: str, scale: float) -> list[dict[str, Any]]:
+    curves: dict[tuple[str, str], list[tuple[str | float, float, str]]] = {}
+    for point in sweep.points:
+        rest = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in point.values.items() if k != key)
+        for one in point.figures:
+            value = one.global_bw if what == "global_bw" else one.deepep_time
+            if value is not None:
+                curve = curves.setdefault((one.operation, rest), [])
+                curve.append((point.values[key], value * scale, point.anchor))
+    operations = list(dict.fromkeys(operation for operation, _ in curves))
+    others = list(dict.fromkeys(other for _, other in curves))
+    traces = []
+    for (operation, other), points in list(curves.items())[:_MOST_CURVES]:
+        points = sorted(points, key=lambda p: (isinstance(p[0], str), p[0]))
+        name = _plain(operation + (f", {other}" if other else ""))
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": [_plain(x) if isinstance(x, str) else x for x, _, _ in points],
+                "y": [y for _, y, _ in points],
+                "customdata": [anchor for _, _, anchor in points],
+                "meta": {"series": operations.index(operation)},
+                "line": {"dash": _DASHES[others.index(other) % len(_DASHES)], "width": 2},
+                "marker": {"symbol": _SYMBOLS[others.index(other) % len(_SYMBOLS)], "size": 8},
+                "hovertemplate": f"{_plain(key)} %{{x}}<br>%{{y:.4g}}<extra>{name}</extra>",
+            }
+        )
+    return traces
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else value * 1e3
+
+
+def _rank_axis(run: Run) -> str | None:
+    """Ranks count from 0 on both the plot of times and the token matrix, unless that is of hosts."""
+    return f"{run.anchor}-rank-axis" if run.matrix is not None and not run.matrix.of_hosts else None
+
+
+def _heat_map(
+    values: Sequence[Sequence[float | None]], labels: Sequence[str], unit: str, what: str, size: int
+) -> dict[str, Any]:
+    largest = max((cell for row in values for cell in row if cell is not None), default=0.0)
+    return {
+        "type": "heatmap",
+        "z": [list(row) for row in values],
+        "x": [_plain(label) for label in labels],
+        "y": [_plain(label) for label in labels],
+        "colorscale": "Cividis",
+        "zmin": 0,
+        "zmax": largest or 1,
+        "colorbar": {"title": {"text": unit, "side": "top"}, "thickness": 12, "outlinewidth": 0},
+        "hovertemplate": f"{what} %{{y}} to {what} %{{x}}<br>%{{z:.4g}} {unit}<extra></extra>",
+        "xgap": 1 if size <= 32 else 0,
+        "ygap": 1 if size <= 32 else 0,
+    }
 
 
 def traffic_plot(run: Run) -> Plot | None:
@@ -99,19 +241,7 @@ def traffic_plot(run: Run) -> Plot | None:
     size = len(matrix.labels)
     what = "host" if matrix.of_hosts else "rank"
     largest = max(max(row) for row in matrix.values)
-    trace = {
-        "type": "heatmap",
-        "z": [list(row) for row in matrix.values],
-        "x": [_plain(label) for label in matrix.labels],
-        "y": [_plain(label) for label in matrix.labels],
-        "colorscale": "Cividis",
-        "zmin": 0,
-        "zmax": largest or 1,
-        "colorbar": {"title": {"text": matrix.unit, "side": "top"}, "thickness": 12, "outlinewidth": 0},
-        "hovertemplate": f"{what} %{{y}} to {what} %{{x}}<br>%{{z:.4g}} {matrix.unit}<extra></extra>",
-        "xgap": 1 if size <= 32 else 0,
-        "ygap": 1 if size <= 32 else 0,
-    }
+    trace = _heat_map(matrix.values, matrix.labels, matrix.unit, what, size)
     axis = {"type": "category", "showgrid": False, "ticks": ""}
     layout = {
         "xaxis": axis | {"title": {"text": f"to {what}"}},
@@ -123,9 +253,8 @@ def traffic_plot(run: Run) -> Plot | None:
     summary = (
         f"Data sent in one dispatch between {size} {what}s; the largest cell is {largest:.4g} {matrix.unit}."
     )
-    return Plot(
-        f"{run.anchor}-traffic", "Token matrix", summary, {"data": [trace], "layout": layout}, 360, 520
-    )
+    figure = {"data": [trace], "layout": layout}
+    return Plot(f"{run.anchor}-traffic", "Token matrix", summary, figure, 360, 520, _rank_axis(run))
 
 
 def expert_plot(run: Run) -> Plot | None:
@@ -160,7 +289,7 @@ def expert_plot(run: Run) -> Plot | None:
 
 
 def _bandwidth(run: Run, operation: str) -> float | None:
-    return next((record.global_bw for record in run.records if record.operation == operation), None)
+    return next((record.global_bw for record in run.records if record.name == operation), None)
 
 
 def _rank_trace(record: Record, index: int, count: int) -> dict[str, Any]:
@@ -169,7 +298,7 @@ def _rank_trace(record: Record, index: int, count: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": _plain(record.operation),
+        "name": _plain(record.name),
         "x": [time.rank + shift for time in times],
         "y": [time.median_s * 1e3 for time in times],
         "error_y": {

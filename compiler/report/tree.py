@@ -4,22 +4,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from compiler.report import excerpts, matrices
 from compiler.report.host_judge import CODES, list_files
-from compiler.report.model import Excerpt, FileLink, Host, RankTime, Reason, Record, Run, Session, Setting
+from compiler.report.model import (
+    Evidence,
+    Excerpt,
+    FileLink,
+    Host,
+    RankTime,
+    Reason,
+    Record,
+    Run,
+    Session,
+    Setting,
+    Suspect,
+)
+from compiler.report.ratios import ratios
+from compiler.report.spread import spread_facts
+from compiler.report.sweeps import find_sweeps
 from compiler.report.values import flatten, mapping, number, objects, read_json, read_toml, text
 
 _PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
 
 
-def read_session(top: Path, plan: Mapping[str, Any], summary: Mapping[str, Any]) -> Session:
-    """Returns what the page shows of the tree at ``top``, judged as ``summary`` says."""
+MANY_RUNS = 100
+"""Runs above which the load of the experts is left to the files: reading every token matrix takes long."""
+
+
+def read_session(
+    top: Path,
+    plan: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    references: Sequence[Mapping[str, Any]] = (),
+    origin: str = "",
+) -> Session:
+    """Returns what the page shows of the tree at ``top``, judged as ``summary`` says.
+
+    ``references`` are reference values (reference.schema.json); ``origin`` says where a foreign tree is from.
+    """
     files = sorted(name for name in list_files(top).items() if not name[0].startswith("."))
     planned = {run["id"]: run for run in plan["runs"]}
-    runs = [_run(top, planned[judged["run"]], judged, files) for judged in summary["runs"]]
+    by_run = _by_run(files, planned)
+    few = len(planned) <= MANY_RUNS
+    runs = [
+        _run(top, planned[judged["run"]], judged, by_run[judged["run"]], references, few)
+        for judged in summary["runs"]
+    ]
     of_runs = {file.path for run in runs for file in run.files}
     session = mapping(read_json(top / "run.json"))
     return Session(
@@ -40,11 +74,39 @@ def read_session(top: Path, plan: Mapping[str, Any], summary: Mapping[str, Any])
         hosts=_hosts(top, plan, runs),
         versions=_versions(summary, session, runs),
         files=[FileLink(name, name, size) for name, size in files if name not in of_runs],
+        sweeps=find_sweeps(runs),
+        origin=origin,
     )
 
 
+def with_files(top: Path, session: Session) -> Session:
+    """Returns the session with the files that lie in its directory now: reports were written since."""
+    own = sorted((path.name, path.stat().st_size) for path in top.iterdir() if path.is_file())
+    known = {file.path: file for file in session.files}
+    known |= {name: FileLink(name, name, size) for name, size in own if not name.startswith(".")}
+    return replace(session, files=[known[name] for name in sorted(known)])
+
+
+def _by_run(files: Sequence[tuple[str, int]], planned: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
+    """Returns each run's files: those below its directory."""
+    found: dict[str, list[tuple[str, int]]] = {run: [] for run in planned}
+    for name, size in files:
+        parts = name.split("/")
+        for depth in range(len(parts) - 1, 0, -1):
+            run = "/".join(parts[:depth])
+            if run in found:
+                found[run].append((name, size))
+                break
+    return found
+
+
 def _run(
-    top: Path, planned: Mapping[str, Any], judged: Mapping[str, Any], files: Sequence[tuple[str, int]]
+    top: Path,
+    planned: Mapping[str, Any],
+    judged: Mapping[str, Any],
+    files: Sequence[tuple[str, int]],
+    references: Sequence[Mapping[str, Any]],
+    with_experts: bool,
 ) -> Run:
     run_dir = top / judged["run"]
     prefix = judged["run"] + "/"
@@ -53,9 +115,17 @@ def _run(
     experts = config.get("num_experts")
     reasons = [_reason(judged["run"], reason) for reason in judged["reasons"]]
     sweep = {key: text(value) for key, value in judged["sweep"].items()}
+    anchor = "run-" + re.sub(r"\s", "-", judged["run"])
+    values = planned.get("foreign_records")
+    if values is None:
+        values = objects(read_json(results / "results.json")) if results else []
+    records = [_record(value) for value in values]
+    counts = judged["verdict"] in ("PASS", "UNVERIFIED")
+    metadata = [run_dir / f"metadata/node-{host}.toml" for host in judged["hosts"]]
     return Run(
         id=judged["run"],
-        anchor="run-" + re.sub(r"\s", "-", judged["run"]),
+        entry=judged["entry"],
+        anchor=anchor,
         label=judged["run"] + "".join(f", {key.rsplit('.', 1)[-1]}={value}" for key, value in sweep.items()),
         sweep=sweep,
         verdict=judged["verdict"],
@@ -74,8 +144,9 @@ def _run(
         time_limit_s=planned.get("time_limit_s"),
         started_at=text(judged["started_at"]),
         reasons=reasons,
+        suspect=_suspect(judged["run"], judged.get("suspect")),
         excerpt=_excerpt(top, judged),
-        records=[_record(value) for value in objects(read_json(results / "results.json"))] if results else [],
+        records=records,
         settings=_settings(config, mapping(planned.get("config_requested"))),
         environment=[Setting(name, text(value)) for name, value in mapping(planned.get("env")).items()],
         command=" ".join(_argument(argument) for argument in planned.get("argv") or []),
@@ -85,9 +156,11 @@ def _run(
         if results
         else None,
         expert_load=matrices.read_expert_load(results / "token_matrix.txt", experts)
-        if results and isinstance(experts, int)
+        if results and with_experts and isinstance(experts, int)
         else [],
-        files=[FileLink(name, name[len(prefix) :], size) for name, size in files if name.startswith(prefix)],
+        files=[FileLink(name, name[len(prefix) :], size) for name, size in files],
+        spread=list(spread_facts(judged["run"], anchor, records)) if counts else [],
+        ratios=list(ratios(judged["run"], anchor, values, metadata, references)) if counts else [],
     )
 
 
@@ -100,6 +173,19 @@ def _reason(run: str, reason: Mapping[str, Any]) -> Reason:
         line=reason["line"],
         consequence=reason["consequence"],
         remedy=reason["remedy"],
+    )
+
+
+def _suspect(run: str, suspect: Mapping[str, Any] | None) -> Suspect | None:
+    if not suspect:
+        return None
+    return Suspect(
+        kind=suspect["kind"],
+        text=suspect["text"],
+        evidence=[
+            Evidence(one["text"], f"{run}/{one['file']}" if one["file"] else None, one["line"])
+            for one in suspect["evidence"]
+        ],
     )
 
 
@@ -126,14 +212,21 @@ def _record(record: Mapping[str, Any]) -> Record:
             ranks.append(RankTime(item["rank"], text(item.get("host")), median, low, high))
     total = number(mapping(record.get("bytes")).get("global"))
     notes = record.get("notes")
+    marks = record.get("marks")
     return Record(
         operation=text(record.get("operation")) or "all",
+        variant=text(record.get("variant")),
+        primary=record.get("primary") is not False and record.get("baseline") is not True,
+        baseline=record.get("baseline") is True,
         backend=text(record.get("backend")),
         data_type=text(record.get("data_type")),
         global_bw=number(record.get("global_bw")),
         deepep_time=number(record.get("deepep_time")),
         simple_nvl_bw=number(record.get("simple_nvl_bw")),
         simple_rdma_bw=number(record.get("simple_rdma_bw")),
+        wire_nvl_bw=number(record.get("wire_nvl_bw")),
+        wire_rdma_bw=number(record.get("wire_rdma_bw")),
+        kernel_time=number(record.get("kernel_time")),
         percentiles={key: value for key in _PERCENTILES if (value := number(times.get(key))) is not None},
         total_time=number(record.get("total_time")),
         timing=text(record.get("timing")),
@@ -141,9 +234,20 @@ def _record(record: Mapping[str, Any]) -> Record:
         bytes_total=int(total) if total is not None else None,
         correctness=_checked(checked),
         ranks=ranks,
+        link_time=_links(record.get("link_time_s")),
         versions={key: text(value) for key, value in mapping(record.get("versions")).items() if value},
         notes=[text(note) for note in notes] if isinstance(notes, list) else [],
+        marks=[text(mark) for mark in marks] if isinstance(marks, list) else [],
     )
+
+
+def _links(value: object) -> list[list[float | None]] | None:
+    """Returns the times from each rank (row) to each rank (column), None where there is no square matrix."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
+        return None
+    if any(len(row) != len(value) for row in value):
+        return None
+    return [[number(cell) for cell in row] for row in value]
 
 
 def _checked(checked: Mapping[str, Any]) -> str:

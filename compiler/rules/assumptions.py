@@ -22,7 +22,7 @@ class Assumptions:
 
     @property
     def of_ranks(self) -> int | None:
-        """Ranks per host to check with: a cluster's, where another backend than the inventory's is assumed."""
+        """Ranks per host to check with: a cluster's, where a backend is assumed."""
         if self.ranks_per_host is None and self.backend is not None:
             return RANKS_PER_HOST
         return self.ranks_per_host

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic, Place
-from compiler.diagnostics.wording import value_text
+from compiler.diagnostics.wording import quoted, value_text
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -106,7 +106,10 @@ def unusable(image: Image, runtime: str) -> tuple[str, str] | None:
             f"write {value_text(plain)}; users stand in deepep_registries",
         )
     if image.scheme is not None:
-        return f"{runtime} takes a reference without {image.scheme}://", f"write {value_text(plain_text(image))}"
+        return (
+            f"{runtime} takes a reference without {image.scheme}://",
+            f"write {value_text(plain_text(image))}",
+        )
     return None
 
 
@@ -133,7 +136,7 @@ def check(text: str, runtime: str | None, place: Place) -> Iterator[Diagnostic]:
             "mutable-image-tag",
             f"{value_text(text)} has {tag} and no digest",
             place,
-            fix=f"write {value_text(f'{text}@sha256:...')} with the digest that the registry shows",
+            fix=f'write {quoted(text)[:-1]}@sha256:..." with the digest that the registry shows',
         )
 
 

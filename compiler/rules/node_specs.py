@@ -46,7 +46,9 @@ def _problem(text: str) -> tuple[str, str] | None:
                 fields = [field.strip() for field in part.split(":")]
                 if len(fields) != 3 or not all(fields):
                     return (
-                        f"{value_text(part)} has {len(fields)} parts between colons, a group spec has 3",
+                        f"a part of {value_text(part)} is empty"
+                        if len(fields) == 3
+                        else f"{value_text(part)} has {len(fields)} parts between colons, a group spec has 3",
                         "write PARTITION:GROUP:COUNT, with a number or max_avail as COUNT",
                     )
                 if not re.fullmatch(_COUNT, fields[2]):

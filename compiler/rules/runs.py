@@ -17,7 +17,11 @@ ANY_HOSTS = (1, 2, 4)
 """A test by itself has no number of hosts: only what is wrong with all of these is said."""
 
 _MOST = 5
-_INSTEAD: Mapping[KeyPath, tuple[str, ...]] = {("cmd_args", "num_experts"): ("num_nodes", "nodes")}
+_INSTEAD: Mapping[str, tuple[str, ...]] = {
+    "num_experts": ("num_nodes", "nodes"),
+    "tokens": ("mode",),
+    "backend": ("mode",),
+}
 """Where a finding stands whose own key nobody wrote."""
 
 
@@ -48,7 +52,7 @@ class RunRules:
         return [*self._kernels(entry, points), *_images(entry, points)]
 
     def of_entry_alone(self, entry: Entry) -> list[Diagnostic]:
-        """As :meth:`of_entry`, without an inventory; an entry whose number of hosts is open is not checked."""
+        """As :meth:`of_entry`, without an inventory; points whose number of hosts is open are left out."""
         points = []
         for case in entry.cases:
             hosts = host_count(entry, case)
@@ -159,9 +163,8 @@ def _place(entry: Entry, key: KeyPath, case: Case) -> tuple[Place | None, str]:
         case ["cmd_args", name]:
             place = entry.origin.argument(case, name)
             if place == entry.origin.entry:
-                place = next(
-                    (found for other in _INSTEAD.get(key, ()) if (found := _written(entry, other, case))), place
-                )
+                others = (_written(entry, other, case) for other in _INSTEAD.get(name, ()))
+                place = next((other for other in others if other is not None), place)
             return place, ""
         case ["extra_env_vars", name]:
             place = entry.origin.place("extra_env_vars", name)
@@ -178,6 +181,9 @@ def _place(entry: Entry, key: KeyPath, case: Case) -> tuple[Place | None, str]:
 def _written(entry: Entry, key: str, case: Case) -> Place | None:
     if key == "nodes":
         return entry.nodes[0].place if entry.nodes else None
+    if key == "mode":
+        place = entry.origin.argument(case, key)
+        return None if place == entry.origin.entry else place
     place = entry.origin.place(key)
     return None if place == entry.origin.entry else _point_of(place, entry, key, case)
 
@@ -229,4 +235,3 @@ def _images(entry: Entry, points: Sequence[Point]) -> list[Diagnostic]:
         seen.add((image, point.runtime))
         found += images.check(image, point.runtime, entry.origin.argument(point.case, "docker_image_url"))
     return found
-

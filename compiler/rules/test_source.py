@@ -9,6 +9,7 @@ from compiler.diagnostics.codes import code_of, finding
 from compiler.diagnostics.model import Diagnostic, Place, Severity
 from compiler.diagnostics.wording import listing, nearest, plural, value_text
 from compiler.rules.model import RawScenario
+from compiler.scenario.raw import RawEntry
 from compiler.schema.store import templates
 
 OTHER_WORKLOADS = frozenset(
@@ -64,8 +65,8 @@ def exists(scenario: RawScenario) -> Iterator[Diagnostic]:
             ):
                 yield unknown_template_at(entry.place("test_template_name"), entry.template)
         elif name not in catalog.tests:
-            if catalog.may_define(name):
-                continue  # its file could not be read, which is reported there
+            if not name or catalog.may_define(name):
+                continue  # reported by the schema, or where its file could not be read
             known = list(catalog.tests)
             meant = nearest(name, known)
             fix = (
@@ -100,6 +101,15 @@ def template_kept(scenario: RawScenario) -> Iterator[Diagnostic]:
         yield finding("template-changed", text, entry.place("test_template_name"))
 
 
+def foreign(scenario: RawScenario, entry: RawEntry) -> bool:
+    """Tells whether an entry runs another workload: nothing but its name, id and dependencies is checked."""
+    template = entry.template
+    if entry.test_name is not None:
+        files = scenario.catalog.tests.get(entry.test_name, ())
+        template = files[0].template if files else None
+    return template is not None and template not in templates() and _slip(template, templates()) is None
+
+
 def unknown_template_at(place: Place, template: str, whose: str = "") -> Diagnostic:
     """Makes the finding for a workload that has no schema.
 
@@ -111,9 +121,10 @@ def unknown_template_at(place: Place, template: str, whose: str = "") -> Diagnos
     if meant is None:
         return finding(
             "unknown-template",
-            f"{whose}test_template_name = {value_text(template)} is not checked: this version knows "
+            f"{whose}test_template_name = {value_text(template)}: not checked, this version knows "
             f"{listing(map(value_text, known))}",
             place,
+            fix="nothing to do, where another tool runs it",
             severity=Severity.WARNING,
         )
     return finding(

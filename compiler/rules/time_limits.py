@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic
 from compiler.diagnostics.wording import listing, plural, value_text
+from compiler.rules import test_source
 from compiler.rules.model import RawScenario
 from compiler.scenario.time_limit import DEFAULT_S, Refused, clock, parse_time_limit
 
@@ -26,7 +27,11 @@ def understood(scenario: RawScenario) -> Iterator[Diagnostic]:
 
 def given(scenario: RawScenario) -> Iterator[Diagnostic]:
     """Every entry has a time limit; one finding for all that have none."""
-    without = [entry for entry in scenario.entries if "time_limit" not in entry.data]
+    without = [
+        entry
+        for entry in scenario.entries
+        if "time_limit" not in entry.data and not test_source.foreign(scenario, entry)
+    ]
     if without:
         who = listing((entry.label for entry in without), "and", limit=5)
         have = plural(len(without), "entry has", "entries have")

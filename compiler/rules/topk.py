@@ -13,9 +13,11 @@ def at_most_experts(entry: Entry, case: Case) -> Iterator[Diagnostic]:
     """num_topk <= num_experts."""
     topk, experts = case.arguments.num_topk, case.arguments.num_experts
     if topk > experts:
+        swept = "cmd_args.num_experts" in case.sweep and "cmd_args.num_topk" not in case.sweep
+        names = ("num_experts", "num_topk") if swept else ("num_topk", "num_experts")
         yield finding(
             "topk-exceeds-experts",
             f"num_topk = {topk} is larger than num_experts = {experts}",
-            entry.origin.argument(case, "num_topk", "num_experts"),
+            entry.origin.argument(case, *names),
             fix=f"use at most {experts} for num_topk, or at least {topk} for num_experts",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic, Place, Severity
 from compiler.diagnostics.wording import listing, plural, quoted, value_text
-from compiler.document.kind import Kind, kind_of
+from compiler.document.kind import PROJECT_FILES, Kind, kind_of
 from compiler.document.model import Document
 from compiler.document.read import read_document
 from compiler.rules.model import TestTable
@@ -67,7 +67,9 @@ Read = Callable[[Path], Document | Diagnostic]
 def load_catalog(directory: Path, read: Read = read_document) -> Catalog:
     """Reads all ``*.toml`` directly in a folder."""
     try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix == ".toml")
+        paths = sorted(
+            path for path in directory.iterdir() if path.suffix == ".toml" and path.name not in PROJECT_FILES
+        )
     except OSError as error:
         reason = f"cannot read the tests folder {directory}: {error.strerror}"
         return Catalog({}, (finding("unreadable-file", reason, Place(directory)),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compiler.diagnostics.model import Diagnostic
+from compiler.document.paths import is_folder
 from compiler.document.read import read_document
 from compiler.scenario.catalog import EMPTY, Catalog, Read, load_catalog
 from compiler.scenario.model import Scenario
@@ -12,9 +13,15 @@ from compiler.scenario.resolve import resolve_scenario
 
 
 def default_tests_dir(scenario: Path) -> Path | None:
-    """Returns ``tests/`` beside the scenario if there is one."""
-    beside = scenario.parent / "tests"
-    return beside if beside.is_dir() else None
+    """Returns ``tests/`` beside the scenario, or the folder that CloudAI's configurations have, if there.
+
+    That is ``test/`` beside it or, for scenarios in ``test_scenario/``, ``test/`` beside that folder.
+    """
+    folder = scenario.parent
+    places = [folder / "tests", folder / "test"]
+    if folder.name == "test_scenario":
+        places.append(folder.parent / "test")
+    return next((place for place in places if is_folder(place)), None)
 
 
 def load_scenario(scenario: Path, tests_dir: Path | None) -> tuple[Scenario | None, list[Diagnostic]]:

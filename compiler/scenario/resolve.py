@@ -11,7 +11,7 @@ from compiler.diagnostics.codes import finding, prevents
 from compiler.diagnostics.model import Diagnostic, Place
 from compiler.diagnostics.wording import plural
 from compiler.document.model import Document
-from compiler.rules import excluded_arguments
+from compiler.rules import excluded_arguments, test_source
 from compiler.rules.model import RawScenario, TestTable
 from compiler.rules.run import check_cases, check_scenario, check_table
 from compiler.scenario import sweep
@@ -36,11 +36,14 @@ def resolve_scenario(document: Document, catalog: Catalog) -> tuple[Scenario | N
     """
     file = document.path
     raw = RawScenario(file, document.data, raw_entries(document), catalog)
-    found = validate(file, document.data, _SCHEMA)
-    found += check_scenario(raw)
+    foreign = {entry.index for entry in raw.entries if test_source.foreign(raw, entry)}
+    found = [one for one in validate(file, document.data, _SCHEMA) if _entry_index(one) not in foreign]
+    found += [one for one in check_scenario(raw) if _entry_index(one) not in foreign or _of_names(one)]
     faulty = {_entry_index(one) for one in found if prevents(one)}
     entries: list[Entry] = []
     for entry in raw.entries:
+        if entry.index in foreign:
+            continue
         problems = check_table(TestTable(file, entry.path(), entry.data, _SCHEMA, _ENTRY))
         test = _test_of(entry, catalog)
         if test is not None and entry.test_name is not None and "cmd_args" in entry.data:
@@ -74,6 +77,11 @@ def resolve_test(test: TestFile) -> tuple[Entry | None, list[Diagnostic]]:
 def _entry_index(one: Diagnostic) -> int | None:
     path = one.place.path if one.place else ()
     return path[1] if len(path) > 1 and path[0] == "Tests" and isinstance(path[1], int) else None
+
+
+def _of_names(one: Diagnostic) -> bool:
+    """Tells whether a finding is about names, ids, or dependencies: right also for other workloads."""
+    return "DEP201" <= one.code <= "DEP212" or one.code == "DEP221"
 
 
 def _has_error(found: Sequence[Diagnostic]) -> bool:

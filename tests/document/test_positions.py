@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tomli
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from compiler.diagnostics.model import KeyPath
+from compiler.diagnostics.locate import Locator
+from compiler.diagnostics.model import KeyPath, Place
+from compiler.document.model import Document
 from compiler.document.positions import Positions, Span
+from compiler.document.read import read_document
 from tests.document.toml_text import documents
 
 
@@ -81,6 +86,26 @@ def test_positions_of_constructs(
     span = Positions(text).span(path, on_key=on_key)
     assert span is not None
     assert (span.line, span.column, span.end_line, span.end_column) == expected
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents(), st.booleans())
+def test_places_in_files_are_those_in_their_text(tmp_path: Path, text: str, mark: bool) -> None:
+    """Through the file, with and without a byte order mark: what is shown is the span's own line."""
+    path = tmp_path / "x.toml"
+    path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + text.encode())
+    document = read_document(path)
+    assert isinstance(document, Document)
+    assert document.text == text
+    positions, locator = Positions(text), Locator()
+    lines = text.split("\n")
+    for where, _ in paths_of(document.data):
+        for on_key in (True, False):
+            found, span = locator.locate(Place(path, where, on_key)), positions.span(where, on_key=on_key)
+            assert span is not None
+            assert (found.line, found.column) == (span.line, span.column)
+            assert (found.end_line, found.end_column) == (span.end_line, span.end_column)
+            assert found.source == lines[span.line - 1].rstrip("\r")
 
 
 def test_missing_path_falls_back_to_its_table() -> None:

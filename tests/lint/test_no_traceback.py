@@ -1,83 +1,99 @@
-"""Whatever the input, ``lint`` ends with an exit code and never with an exception."""
+"""Whatever the input, ``lint`` ends with an exit code and never with an exception.
+
+The short version of ``python -m tests.lint.fuzz``, and what longer runs found.
+"""
 
 from __future__ import annotations
 
-import tempfile
+import os
 from pathlib import Path
-from typing import Any
+from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.diagnostics.render import FORMATS, render
-from compiler.lint import lint
+from compiler.cli.main import run
 from tests.document.toml_text import documents
+from tests.lint.fuzz import FORMATS, OPTIONS, check, folders, variant
 
-KEYS = [
-    *(
-        "name",
-        "description",
-        "test_template_name",
-        "cmd_args",
-        "Tests",
-        "id",
-        "test_name",
-        "num_nodes",
-        "nodes",
-    ),
-    *("time_limit", "dependencies", "type", "iterations", "extra_env_vars", "dse_excluded_args", "tokens"),
-    *("num_topk", "mode", "scheduler", "partitions", "groups", "agent_config", "nsys"),
-]
-WORDS = ["DeepEPBenchmark", "A", "t", "start_post_comp", "00:30:00", "1:1", "cmd_args.tokens", "a:b:c", "["]
+LOOSE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-class Raw(str):
-    """TOML as it is, not text."""
+@settings(max_examples=60, deadline=None, suppress_health_check=LOOSE)
+@given(folders(), st.sampled_from(FORMATS), OPTIONS, st.integers(0, 2**32))
+def test_folders_with_wild_values(
+    files: dict[str, bytes], format_name: str, options: list[str], chance: int
+) -> None:
+    chosen = ["--format", format_name, *options]
+    check(files, chosen)
+    check(variant(files, Random(chance)), chosen)  # noqa: S311
 
 
-RAW = st.sampled_from(["0", "-1", "1e400", "nan", "1.0", "true", "1979-05-27", "9" * 40]).map(Raw)
-
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.one_of(st.sampled_from(WORDS), st.text(max_size=3), RAW),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-def toml(value: Any) -> str:
-    if isinstance(value, Raw):
-        return str(value)
-    if isinstance(value, str):
-        return '"' + "".join(f"\\U{ord(c):08X}" for c in value) + '"'
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
-
-
-def check(content: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        (root / "tests").mkdir()
-        (root / "scenario.toml").write_bytes(content)
-        (root / "tests" / "x.toml").write_bytes(content)
-        found = lint([root]).diagnostics
-        for name in FORMATS:
-            render(found, name)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8))
-def test_known_keys_with_wild_values(data: dict[str, Any]) -> None:
-    check("\n".join(f"{key} = {toml(value)}" for key, value in data.items()).encode())
-
-
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=LOOSE)
 @given(documents())
 def test_any_toml(text: str) -> None:
-    check(text.encode())
+    check({"scenario.toml": text.encode(), "tests/x.toml": text.encode()}, ["--format", "json"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=LOOSE)
 @given(st.binary(max_size=40))
 def test_any_bytes(content: bytes) -> None:
-    check(b'name = "x"\n' + content)
+    check({"scenario.toml": b'name = "x"\n' + content}, ["--format", "text"])
+
+
+FOUND = {
+    "a hexadecimal number too long to print": b"cmd_args = {data_type = {a = 0x" + b"f" * 4000 + b"}}",
+    "a quoted surrogate": b'name = "\\uD800"',
+    "a number of 5,000 digits": b"num_nodes = " + b"9" * 5000,
+    "5,000 nested arrays": b"x = " + b"[" * 5000 + b"]" * 5000,
+    "5,000 nested tables": b"x = " + b"{a = " * 5000 + b"1" + b"}" * 5000,
+    "NUL bytes": b"name = 'x'\n\0\0\0",
+    "a byte that is not UTF-8 behind a mark": b"\xef\xbb\xbfname = '\xe9'",
+    "only a carriage return": b"a = 1\rb = 2",
+    "not a number, everywhere": b"[[Tests]]\nid = nan\nnum_nodes = [nan, nan]\nsol = nan\ntime_limit = inf",
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found(name: str) -> None:
+    for format_name in FORMATS:
+        content = b'test_template_name = "DeepEPBenchmark"\n' + FOUND[name]
+        check({"scenario.toml": FOUND[name], "tests/t.toml": content}, ["--format", format_name])
+
+
+def test_a_file_of_50_mb_takes_bounded_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One long value, many keys, and a long line with an error."""
+    path = tmp_path / "x.toml"
+    head = b'name = "x"\ndescription = "y"\ntest_template_name = "DeepEPBenchmark"\n'
+    path.write_bytes(head + b'[cmd_args]\nmode = "' + b"x" * 50_000_000 + b'"\n')
+    assert run(["lint", str(path)]) == 1
+    assert "DEP108" in capsys.readouterr().out
+    path.write_bytes(b'name = "' + b"x" * 50_000_000 + b"\n")
+    assert run(["lint", str(path)]) == 1
+    assert "DEP103" in capsys.readouterr().out
+
+
+def test_places_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dir.toml").mkdir()
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "circle").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert run(["lint", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.count("error[DEP101]") == 3
+    for path in ("loop.toml", "dir.toml", "pipe.toml", "a", "x\0y", "n" * 5000):
+        assert run(["lint", str(tmp_path / path)]) in (1, 2)
+
+
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root every file can be read: the system's refusal is played."""
+    path = tmp_path / "x.toml"
+    path.write_text("", encoding="utf-8")
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert run(["lint", str(path)]) == 1

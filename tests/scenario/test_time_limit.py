@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.scenario.time_limit import LONGEST_S, Refused, clock, parse_time_limit
@@ -64,11 +64,13 @@ def test_refusals_say_what_to_write(text: str, fix: str) -> None:
     assert fix in refused.fix
 
 
+@settings(deadline=None)
 @given(st.integers(1, LONGEST_S))
 def test_what_is_suggested_is_understood(seconds: int) -> None:
     assert parse_time_limit(clock(seconds)) == seconds
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789:-smhdw \n", max_size=12))
 def test_any_text_has_an_answer(text: str) -> None:
     found = parse_time_limit(text)

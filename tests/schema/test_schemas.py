@@ -13,7 +13,7 @@ from compiler.scenario.model import Arguments
 from compiler.schema import store
 from compiler.schema.authority import _registry, validator
 
-NAMES = ("test.DeepEPBenchmark", "scenario", "system", "common", "diagnostics")
+NAMES = ("test.DeepEPBenchmark", "scenario", "system", "common", "diagnostics", "settings")
 DOCUMENTED = tuple(name for name in NAMES if name != "common")
 
 

@@ -14,6 +14,8 @@ from compiler.diagnostics.model import Diagnostic, Severity
 FORMATS = {
     "text": "compiler.diagnostics.render.text",
     "json": "compiler.diagnostics.render.as_json",
+    "sarif": "compiler.diagnostics.render.sarif",
+    "github": "compiler.diagnostics.render.github",
 }
 """Format names and their modules."""
 
@@ -26,9 +28,18 @@ class Renderer(Protocol):
     def render(self, found: Sequence[Located], *, colour: bool) -> str: ...
 
 
-def render(diagnostics: Iterable[Diagnostic], format_name: str = "text", *, colour: bool = False) -> str:
-    """Returns the diagnostics in one format, file by file and from top to bottom, each once."""
-    locator = Locator()
+def render(
+    diagnostics: Iterable[Diagnostic],
+    format_name: str = "text",
+    *,
+    colour: bool = False,
+    locator: Locator | None = None,
+) -> str:
+    """Returns the diagnostics in one format, file by file and from top to bottom, each once.
+
+    ``locator`` may have read the files already.
+    """
+    locator = locator or Locator()
     unique = dict.fromkeys(diagnostics)
     found: list[Located] = [(one, locator.locate(one.place) if one.place else None) for one in unique]
     files = {location.file: number for number, (_, location) in reversed(list(enumerate(found))) if location}

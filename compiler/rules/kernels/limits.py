@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import tomli
 
 from compiler.diagnostics.model import Severity
 
@@ -83,6 +84,7 @@ def limit_values(version: str) -> Mapping[str, LimitValue]:
     return {slug: limit.value[version] for slug, limit in limits().items() if version in limit.value}
 
 
+@cache
 def releases_for(deepep_version: str | None) -> tuple[Release, ...]:
     """Returns the releases that stand for an installed version; all of them where it is not known.
 
@@ -100,6 +102,7 @@ def releases_for(deepep_version: str | None) -> tuple[Release, ...]:
     return (not_newer[-1] if not_newer else same_major[0],)
 
 
+@cache
 def _numbers_of(version: str) -> tuple[int, ...]:
     found = re.match(r"v?(\d{1,6}(?:\.\d{1,6})*)", version, re.ASCII)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
@@ -107,4 +110,4 @@ def _numbers_of(version: str) -> tuple[int, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath("limits.toml").read_text(encoding="utf-8"))
+    return tomli.loads(Path(__file__).with_name("limits.toml").read_text(encoding="utf-8"))

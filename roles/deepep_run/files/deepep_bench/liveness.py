@@ -321,8 +321,10 @@ def code_of(error: BaseException) -> int:
         return exit_codes.REFUSED
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return exit_codes.OUT_OF_MEMORY
-    if isinstance(error, RuntimeError) and "you tried to allocate" in str(error):
-        return exit_codes.OUT_OF_MEMORY  # torch on CPUs
+    if isinstance(error, RuntimeError) and any(
+        sign in str(error).lower() for sign in ("you tried to allocate", "out of memory")
+    ):
+        return exit_codes.OUT_OF_MEMORY  # torch on CPUs; DeepEP's and NCCL's own allocations
     return exit_codes.FAILED
 
 

@@ -25,10 +25,20 @@ def bytes_needed(config: Config, world: World) -> int:
     return 2 * (POOL_VALUES + config.hidden_size) * 5 + 4 * moved + 4 * config.tokens * row + reserved
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Free memory of a GPU; None for a CPU, or where nobody says (after a fault of the device, for one)."""
+    if device.type != "cuda":
+        return None
+    try:
+        return int(torch.cuda.mem_get_info(device)[0])
+    except RuntimeError:
+        return None
+
+
 def bytes_free(config: Config, world: World) -> int | None:
     """Free memory for one rank: of its GPU, or its share of the host; None where nobody says."""
-    if config.backend != "gloo":
-        return int(torch.cuda.mem_get_info(world.local_rank)[0])
+    if config.backend != "gloo" and torch.cuda.is_available():
+        return free_bytes(torch.device("cuda", world.local_rank))
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -7,11 +7,13 @@ from typing import Callable
 
 import torch
 
+from .modes.base import Measurement
+
 PROFILED_ITERATIONS = 3
 
 
 def write_trace(
-    operations: dict[str, Callable[[], object]], barrier: Callable[[], None], device: torch.device, path: Path
+    measurements: list[Measurement], barrier: Callable[[], None], device: torch.device, path: Path
 ) -> None:
     """Run each operation a few times under torch.profiler and write ``path``."""
     from torch.profiler import ProfilerActivity, profile, record_function
@@ -20,11 +22,12 @@ def write_trace(
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with profile(activities=activities) as profiled:
-        for name, operation in operations.items():
+        for each in measurements:
+            each.prepare()
             for _ in range(PROFILED_ITERATIONS):
                 barrier()
-                with record_function(name):
-                    operation()
+                with record_function(each.name):
+                    each.call()
         barrier()
     path.parent.mkdir(parents=True, exist_ok=True)
     profiled.export_chrome_trace(str(path))

@@ -101,6 +101,29 @@ class Reference:
         checked = self._check_rows(received.payload, rows, tokens, experts)
         return self._grown(checked, 2 * topk_idx.numel() + self._local_experts)
 
+    def check_rows_in_order(self, payload: Payload) -> Checked:
+        """The payload alone of a standard dispatch, rows in order of source rank, then token; in low latency
+        in order of source rank, expert, then token.
+
+        :raises WrongDataError: the first difference
+        """
+        last = self._first_expert + self._local_experts
+        here = (self._idx >= self._first_expert) & (self._idx < last)
+        if self._config.mode == "standard":
+            tokens = here.any(dim=1).nonzero().flatten()
+            experts = self._idx[tokens].gather(1, here[tokens].int().argmax(dim=1, keepdim=True)).flatten()
+        else:
+            tokens, position = here.nonzero().unbind(dim=1)
+            experts = self._idx[tokens, position]
+            rank = torch.div(tokens, self._config.tokens, rounding_mode="floor")
+            key = (rank * self._config.num_experts + experts) * self._config.tokens
+            order = torch.argsort(key + tokens % self._config.tokens)
+            tokens, experts = tokens[order], experts[order]
+        if payload.x.size(0) != tokens.numel():
+            self._fail("dispatch", f"received {payload.x.size(0)} rows, expected {tokens.numel()}")
+        rows = torch.arange(tokens.numel(), device=self._device)
+        return self._check_rows(payload, rows, tokens, experts)
+
     def check_low_latency_dispatch(self, received: LowLatencyReceived) -> Checked:
         """Every token in every slot that low latency must fill on this rank.
 

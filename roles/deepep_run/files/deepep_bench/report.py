@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from . import RECORD_SCHEMA
-from .backends.base import Backend
+from .backends.base import Backend, OwnTest
 from .config import Config
+from .modes.base import Measurement
 from .reference import DESCRIPTION, Checked
+from .routing import Routing
 from .timing import slowest, summarise
-from .traffic import Traffic
+from .traffic import (
+    Traffic,
+    combine_row_bytes,
+    dispatch_row_bytes,
+    rows_between_ranks,
+    traffic_by_operation,
+)
+from .wire import rows_by_link
 from .world import World
 
 GIGA = 1e9
@@ -20,7 +29,11 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class RankReport:
-    """What one rank has to say. times: seconds of each iteration by operation."""
+    """What one rank has to say.
+
+    times: seconds of each iteration; before, after: the checks; all by Measurement.name. own: as DeepEP's
+    own test measures, by operation. evidence: of this process, and of its host from the host's first rank.
+    """
 
     rank: int
     host: str
@@ -28,6 +41,8 @@ class RankReport:
     times: dict[str, list[float]]
     before: dict[str, Checked]
     after: dict[str, Checked]
+    own: dict[str, OwnTest] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": RECORD_SCHEMA, **dataclasses.asdict(self)}
@@ -45,6 +60,8 @@ class RankReport:
             value["times"],
             checks["before"],
             checks["after"],
+            {name: OwnTest(**own) for name, own in value["own"].items()},
+            value["evidence"],
         )
 
 
@@ -57,34 +74,43 @@ class Circumstances:
     result_dir: str
     versions: dict[str, str | None]
     notes: list[str]
+    measurements: list[Measurement]
+    routings: list[Routing]
 
 
-def records(
-    about: Circumstances, backend: Backend, traffic: dict[str, Traffic], ranks: list[RankReport]
-) -> list[dict[str, Any]]:
-    """One record per operation, in the order in which they were timed."""
-    return [_record(about, backend, operation, traffic[operation], ranks) for operation in ranks[0].times]
+def records(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> list[dict[str, Any]]:
+    """One record per measurement, in the order in which they were timed."""
+    rows = rows_between_ranks(about.config, about.routings)
+    traffic = traffic_by_operation(about.config, rows)
+    return [_record(about, backend, each, traffic[each.operation], ranks) for each in about.measurements]
 
 
 def _record(
-    about: Circumstances, backend: Backend, operation: str, traffic: Traffic, ranks: list[RankReport]
+    about: Circumstances,
+    backend: Backend,
+    measurement: Measurement,
+    traffic: Traffic,
+    ranks: list[RankReport],
 ) -> dict[str, Any]:
     config, world = about.config, about.world
-    iterations = slowest([rank.times[operation] for rank in ranks])
+    iterations = slowest([rank.times[measurement.name] for rank in ranks])
     summary = summarise(iterations)
-    nvl, rdma = backend.simple_bandwidth(operation)
+    own = _own_tests(measurement, ranks)
+    wire = _wire(about, backend, measurement, summary.median)
     return {
         "schema": RECORD_SCHEMA,
-        "operation": operation,
-        "variant": backend.variant(operation),
+        "operation": measurement.operation,
+        "variant": measurement.variant,
+        "primary": measurement.primary,
+        "baseline": measurement.baseline,
         "mode": config.mode,
-        "backend": config.backend,
+        "backend": ("gloo" if backend.stand_in else "nccl") if measurement.baseline else backend.name,
         "program": "bundled",
         "stand_in": backend.stand_in,
         "global_bw": traffic.total / GIGA / summary.median,
         "deepep_time": summary.median,
-        "simple_nvl_bw": nvl,
-        "simple_rdma_bw": rdma,
+        "simple_nvl_bw": _bandwidth(own[0], "nvl_bytes") if own and not backend.stand_in else None,
+        "simple_rdma_bw": _bandwidth(own[0], "rdma_bytes") if own and not backend.stand_in else None,
         "num_tokens": config.tokens,
         "hidden": config.hidden_size,
         "data_type": config.data_type,
@@ -97,31 +123,119 @@ def _record(
         "num_iterations": config.num_iterations,
         "requested_num_warmups": config.requested_num_warmups,
         "requested_num_iterations": config.requested_num_iterations,
-        "total_time": sum(iterations),
-        "kernel_time": None,
-        "timing": backend.timing,
-        "counting": backend.counting(operation),
-        "wire_nvl_bw": None,
-        "wire_rdma_bw": None,
+        "total_time": sum(iterations) * measurement.calls,
+        "kernel_time": own[0].parts.get("kernel") if own else None,
+        "timing": measurement.timing,
+        "counting": own[0].counting if own and not backend.stand_in else None,
+        "own_test": _own_test_json(own) if own else None,
+        "wire_nvl_bw": wire[0],
+        "wire_rdma_bw": wire[1],
+        "gpu": _model(ranks),
         "bytes": {"per_rank": traffic.sent, "global": traffic.total},
         "time_s": {**dataclasses.asdict(summary), "iterations": iterations},
-        "per_rank": [_rank_line(rank, operation, traffic) for rank in ranks],
-        "correctness": _correctness(operation, ranks),
+        "per_rank": [_rank_line(rank, measurement, traffic) for rank in ranks],
+        "correctness": _correctness(measurement.name, ranks),
         "seed": config.seed,
         "shuffle_columns": config.shuffle_columns,
         "round_scale": config.round_scale,
         "use_ue8m0": config.use_ue8m0,
         "num_sms": config.num_sms,
         "num_qps_per_rank": config.num_qps_per_rank,
+        "effective": {} if measurement.baseline else backend.effective(),
+        "marks": marks(ranks),
         "versions": about.versions,
         "timestamp": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "result_dir": about.result_dir,
-        "notes": about.notes,
+        "notes": [*about.notes, *_notes_of(measurement)],
     }
 
 
-def _rank_line(rank: RankReport, operation: str, traffic: Traffic) -> dict[str, Any]:
-    summary = summarise(rank.times[operation])
+def _own_tests(measurement: Measurement, ranks: list[RankReport]) -> list[OwnTest]:
+    """Every rank's, in rank order; empty where DeepEP's own test measures something else."""
+    if measurement.baseline or measurement.variant == "eager":
+        return []
+    if not all(measurement.operation in rank.own for rank in ranks):
+        return []
+    return [rank.own[measurement.operation] for rank in ranks]
+
+
+def _bandwidth(own: OwnTest, link: str) -> float | None:
+    size = getattr(own, link)
+    return size / own.seconds / GIGA if size else None
+
+
+def _own_test_json(own: list[OwnTest]) -> dict[str, Any]:
+    """Rank 0's figures, as the test prints them first, and the range over all ranks."""
+    found = dataclasses.asdict(own[0])
+    for name, link in (("nvl_bw", "nvl_bytes"), ("rdma_bw", "rdma_bytes")):
+        values = [value for value in (_bandwidth(each, link) for each in own) if value is not None]
+        found[name] = {"rank_0": values[0], "min": min(values), "max": max(values)} if values else None
+    return found
+
+
+def _wire(
+    about: Circumstances, backend: Backend, measurement: Measurement, seconds: float
+) -> tuple[float | None, float | None]:
+    """GB/s of the busiest rank over NVLink and over RDMA; None where nothing crosses it or nobody knows."""
+    if backend.stand_in:
+        return None, None
+    config = about.config
+    nvlink = config.mode == "standard" or config.allow_nvlink_for_low_latency or measurement.baseline
+    links = rows_by_link(
+        config,
+        about.routings,
+        about.world.local_size,
+        backend.hierarchical and not measurement.baseline,
+        nvlink or config.backend == "nccl",
+    )
+    there = dispatch_row_bytes(config) if measurement.operation != "combine" else 0
+    back = combine_row_bytes(config) if measurement.operation != "dispatch" else 0
+    nvl, rdma = (link.busiest(there, back) / GIGA / seconds for link in links)
+    return nvl or None, rdma or None
+
+
+def _model(ranks: list[RankReport]) -> str | None:
+    for rank in ranks:
+        for gpu in rank.evidence.get("conditions", {}).get("gpus", []):
+            model: str = gpu["model"]
+            return model
+    return None
+
+
+def marks(ranks: list[RankReport]) -> list[str]:
+    """What was wrong with the GPUs while they were measured."""
+    return [mark for rank in ranks for mark in rank.evidence.get("conditions", {}).get("marks", [])]
+
+
+def _notes_of(measurement: Measurement) -> list[str]:
+    if measurement.baseline:
+        what = {
+            "alltoall": "the all-to-all of the same bytes alone, packed beforehand",
+            "gather_scatter": "the all-to-all with the gather, scatter and sum that a model needs around it",
+            "counts": "layout, exchange of the counts, gather, all-to-all and scatter, with a CPU sync",
+        }
+        return [f"baseline, not DeepEP: {what[str(measurement.variant)]}"]
+    if measurement.variant == "eager":
+        return ["launched call by call: mostly the time that the CPU needs to launch"]
+    if measurement.timing == "graph":
+        return [f"mean of {measurement.calls} operations in one CUDA graph"]
+    return []
+
+
+def evidence(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> dict[str, Any]:
+    """evidence.json: what the figures depend on, in full."""
+    config = dataclasses.asdict(about.config)
+    return {
+        "schema": RECORD_SCHEMA,
+        "versions": about.versions,
+        "requested": config,
+        "effective": backend.effective(),
+        "ranks": [{"rank": rank.rank, "host": rank.host, **rank.evidence} for rank in ranks],
+    }
+
+
+def _rank_line(rank: RankReport, measurement: Measurement, traffic: Traffic) -> dict[str, Any]:
+    summary = summarise(rank.times[measurement.name])
     return {
         "rank": rank.rank,
         "host": rank.host,
@@ -135,12 +249,12 @@ def _rank_line(rank: RankReport, operation: str, traffic: Traffic) -> dict[str, 
     }
 
 
-def _correctness(operation: str, ranks: list[RankReport]) -> dict[str, Any]:
-    checks = [phase[operation] for rank in ranks for phase in (rank.before, rank.after)]
+def _correctness(name: str, ranks: list[RankReport]) -> dict[str, Any]:
+    checks = [phase[name] for rank in ranks for phase in (rank.before, rank.after)]
     return {
         # a wrong element ends the run before any record is written, so these are true wherever they stand
-        "before": all(operation in rank.before for rank in ranks),
-        "after": all(operation in rank.after for rank in ranks),
+        "before": all(name in rank.before for rank in ranks),
+        "after": all(name in rank.after for rank in ranks),
         "reference": DESCRIPTION,
         "max_abs_error": max(checked.max_abs_error for checked in checks),
         "max_rel_error": max(checked.max_rel_error for checked in checks),
@@ -149,9 +263,9 @@ def _correctness(operation: str, ranks: list[RankReport]) -> dict[str, Any]:
     }
 
 
-def notes(config: Config, backend: Backend, fault: str) -> list[str]:
+def notes(config: Config, backend: Backend, fault: str, found_marks: list[str]) -> list[str]:
     """Sentences for every record of the run."""
-    found = list(backend.notes())
+    found = [*backend.notes(), *found_marks]
     for key in ("num_warmups", "num_iterations"):
         requested, used = getattr(config, f"requested_{key}"), getattr(config, key)
         if requested is not None and requested != used:
@@ -170,9 +284,12 @@ def summary_lines(results: list[dict[str, Any]]) -> list[str]:
     lines = []
     for record in results:
         stand_in = " (CPU stand-in, not DeepEP's figure)" if record["stand_in"] else ""
+        variant = f" ({record['variant']})" if record["variant"] else ""
+        simple = record["simple_nvl_bw"] or record["simple_rdma_bw"]
+        own = f", {simple:.2f} GB/s as DeepEP's own test counts" if simple else ""
         lines.append(
-            f"{record['mode']} {record['operation']} {record['data_type']} on {record['backend']}, "
-            f"{record['num_ranks']} ranks: deepep_time {record['deepep_time'] * 1e3:.3f} ms, "
-            f"global_bw {record['global_bw']:.3f} GB/s{stand_in}"
+            f"{record['mode']} {record['operation']}{variant} {record['data_type']} on {record['backend']}, "
+            f"{record['num_ranks']} ranks: deepep_time {record['deepep_time'] * 1e3:.4f} ms "
+            f"({record['timing']}), global_bw {record['global_bw']:.3f} GB/s{own}{stand_in}"
         )
     return lines

@@ -9,43 +9,53 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import matrix, profiler, report, store
+from . import affinity, evidence, matrix, profiler, report, store
 from .backends import backend_class
 from .backends.base import Backend
+from .backends.deepep_base import DeepEPBase
+from .baselines import Baselines
 from .config import Config
 from .errors import RefusedError
-from .evidence import versions
 from .faults import Faults
 from .files import write_json, write_text
+from .gpu import GpuWatch
+from .links import rdma_ports
 from .liveness import Liveness
 from .memory import memory_text, refuse_unless_it_fits
 from .modes import MODES
+from .modes.base import Measurement, Mode
 from .progress import Progress
 from .reference import Checked
 from .timing import TIMERS, measure
-from .traffic import dispatch_row_bytes, rows_between_ranks, traffic_by_operation
+from .traffic import dispatch_row_bytes, rows_between_ranks
 from .world import World
 
 
 def run(config: Config, world: World, output_dir: Path) -> None:
     """Run, check, time, write. Returns only when all ranks are fine; every failure exits the process."""
     faults = Faults(world.rank)
-    chosen = backend_class(config.backend)
     live = Liveness(world, config)
     closers: list[Backend] = []
+    watch = GpuWatch()
 
     def close() -> None:
+        watch.stop()
         for backend in closers:
             backend.close()
 
     try:
         shared = store.connect(world, config.process_group_timeout_s)
         live.start()
+        if world.local_rank == 0 and config.backend != "gloo":
+            watch.before()
+        # nobody touches a GPU before its host has looked at who is there already
+        store.wait_for_all(shared, world, "looked")
+        chosen = backend_class(config.backend).resolve(config)
         chosen.refuse_unless_possible(config, world)
         refuse_unless_it_fits(config, world)
         backend = chosen(config, world, shared)
         closers.append(backend)
-        _Session(config, world, output_dir, faults, live, backend, shared).run(close)
+        _Session(config, world, output_dir, faults, live, backend, shared, watch).run(close)
     except BaseException as error:  # also KeyboardInterrupt: the other ranks must hear of it
         live.fail(error, close, memory_text(config, world))
     live.finish()
@@ -61,6 +71,7 @@ class _Session:
         live: Liveness,
         backend: Backend,
         shared: Any,
+        watch: GpuWatch,
     ) -> None:
         self._config = config
         self._world = world
@@ -69,6 +80,7 @@ class _Session:
         self._live = live
         self._backend = backend
         self._store = shared
+        self._watch = watch
         self._progress = Progress(output_dir / "progress.json" if world.local_rank == 0 else None)
 
     def run(self, close: Any) -> None:
@@ -78,32 +90,88 @@ class _Session:
         backend.open()
 
         self._phase("prepare")
+        place = affinity.bind(backend.device)
         mode = MODES[config.mode](config, self._world, backend, self._faults)
 
         self._phase("check_before")
         before = mode.check("check_before")
-        operations = mode.operations()
+        if self._world.local_rank == 0 and backend.device.type == "cuda":
+            self._watch.start()
+        measurements = mode.measurements()
         gc.collect()
         gc.disable()  # a collection in the middle of an iteration would be timed
-        times = {name: self._time(name, operation) for name, operation in operations.items()}
+        times = {each.name: self._time(each) for each in measurements}
+        self._phase("own_tests")
+        self._watch.counts = False  # these keep the GPU busy in between, which takes it to its power limit
+        own = mode.own_tests(self._live.tick)
+        self._watch.counts = True
         gc.enable()
         self._phase("check_after")
         after = mode.check("check_after")
 
+        if isinstance(backend, DeepEPBase):
+            self._phase("baselines")
+            baselines = Baselines(mode, backend.device_of_rank)
+            measurements = [*measurements, *self._baselines(baselines, times, before, after)]
+            baselines.release()
+        self._watch.look_for_others()
+        self._watch.stop()
+
         if config.use_kineto_profiler:
             self._phase("profile")
             trace = self._output / "traces" / f"rank-{self._world.rank:04d}.json"
-            profiler.write_trace(operations, backend.barrier, backend.device, trace)
+            primary = [each for each in measurements if each.primary]
+            profiler.write_trace(primary, backend.barrier, backend.device, trace)
 
         self._phase("write")
-        self._write(times, before, after, mode)
+        world = self._world
+        mine = report.RankReport(
+            world.rank, world.host, world.local_rank, times, before, after, own, self._evidence(place)
+        )
+        self._write(mine, measurements, mode)
         store.wait_for_all(self._store, self._world, "written")
         self._phase("close")
+        mode.release()
+        gc.collect()
         close()
         if self._world.local_rank == 0:
             self._write_marker()
         store.wait_for_all(self._store, self._world, "end")
         self._progress.show("done")
+
+    def _baselines(
+        self,
+        baselines: Baselines,
+        times: dict[str, list[float]],
+        before: dict[str, Checked],
+        after: dict[str, Checked],
+    ) -> list[Measurement]:
+        """Check, time and check them; the results are added to what is given."""
+        before.update(baselines.check())
+        measurements = baselines.measurements()
+        for each in measurements:
+            times[each.name] = self._time(each)
+        after.update(baselines.check())
+        return measurements
+
+    def _evidence(self, place: dict[str, Any]) -> dict[str, Any]:
+        """Of this process, and of this host from its first rank."""
+        world, device = self._world, self._backend.device
+        pids = {
+            int(pid)
+            for pid in store.exchange(self._store, world, "pid", os.getpid())[
+                world.rank - world.local_rank : world.rank - world.local_rank + world.local_size
+            ]
+        }
+        uuids = {
+            uuid for uuid in store.exchange(self._store, world, "gpu", evidence.gpu_uuid(device)) if uuid
+        }
+        found: dict[str, Any] = {"place": place, "libraries": evidence.loaded_libraries()}
+        if world.local_rank == 0:
+            found["conditions"] = self._watch.conditions(world.host, uuids, pids)
+            found["rdma_ports"] = [port.to_json() for port in rdma_ports()]
+            found["environment"] = evidence.environment()
+        return found
 
     def _phase(self, name: str) -> None:
         self._faults.at(name)
@@ -120,9 +188,12 @@ class _Session:
                     f"host {host} and host {everybody[0][0]} were given different {', '.join(keys)}"
                 )
 
-    def _time(self, name: str, operation: Any) -> list[float]:
-        timer = TIMERS[self._backend.timing]
+    def _time(self, measurement: Measurement) -> list[float]:
+        """Seconds of each operation of the timed iterations."""
+        timer = TIMERS[measurement.timing]
+        name = measurement.name
         times: list[float] = []
+        measurement.prepare()
         for phase, iterations in (
             ("warmup", self._config.num_warmups),
             ("timing", self._config.num_iterations),
@@ -134,34 +205,38 @@ class _Session:
                 self._live.tick(f"{phase} {name} {number + 1}/{iterations}")
                 self._progress.show(phase, name, number, iterations)
 
-            self._progress.show(phase, name, 0, iterations)
-            times = measure(operation, timer, self._backend.barrier, iterations, before_each)
-        return times
+            def align() -> None:
+                self._backend.device_of_rank.align(measurement.hide_host)
 
-    def _write(
-        self, times: dict[str, list[float]], before: dict[str, Checked], after: dict[str, Checked], mode: Any
-    ) -> None:
+            self._progress.show(phase, name, 0, iterations)
+            times = measure(measurement.call, timer, align, iterations, before_each)
+        return [seconds / measurement.calls for seconds in times]
+
+    def _write(self, mine: report.RankReport, measurements: list[Measurement], mode: Mode) -> None:
         world, config = self._world, self._config
-        mine = report.RankReport(world.rank, world.host, world.local_rank, times, before, after)
         write_json(self._output / "ranks" / f"rank-{world.rank:04d}.json", mine.to_json())
         everybody = store.gather(self._store, world, "report", mine.to_json())
         if world.rank:
             return
+        ranks = [report.RankReport.from_json(value) for value in everybody]
         stamp = os.environ.get("DEEPEP_STAMP") or time.strftime("%Y%m%d_%H%M%S")
         name = f"benchmark_{world.size}_ranks_{stamp}_{config.mode}"
         about = report.Circumstances(
             config=config,
             world=world,
             result_dir=f"results/{name}",
-            versions=versions(self._backend),
-            notes=report.notes(config, self._backend, self._faults.text),
+            versions=evidence.versions(self._backend),
+            notes=report.notes(config, self._backend, self._faults.text, report.marks(ranks)),
+            measurements=measurements,
+            routings=mode.reference.routings,
         )
-        rows = rows_between_ranks(config, mode.reference.routings)
-        ranks = [report.RankReport.from_json(value) for value in everybody]
-        results = report.records(about, self._backend, traffic_by_operation(config, rows), ranks)
+        results = report.records(about, self._backend, ranks)
         folder = self._output / "results" / name
+        rows = rows_between_ranks(config, mode.reference.routings)
         write_text(folder / "token_matrix.txt", matrix.token_matrix(mode.reference.routings))
         write_text(folder / "token_matrix_kb.txt", matrix.token_matrix_kb(rows, dispatch_row_bytes(config)))
+        if not self._backend.stand_in:
+            write_json(folder / "evidence.json", report.evidence(about, self._backend, ranks))
         write_json(folder / "results.json", results)
         for line in report.summary_lines(results):
             print(line, flush=True)

@@ -35,6 +35,12 @@ def gather(store: Any, world: World, tag: str, value: Any) -> list[Any]:
     return [json.loads(store.get(f"gather/{tag}/{rank}")) for rank in range(world.size)]
 
 
+def exchange(store: Any, world: World, tag: str, value: Any) -> list[Any]:
+    """Every rank's value on every rank, in rank order. Each tag once."""
+    store.set(f"exchange/{tag}/{world.rank}", json.dumps(value))
+    return [json.loads(store.get(f"exchange/{tag}/{rank}")) for rank in range(world.size)]
+
+
 def wait_for_all(store: Any, world: World, tag: str) -> None:
     """Returns when every rank has called it. Each tag once."""
     if store.add(f"all/{tag}", 1) == world.size:

@@ -29,21 +29,28 @@ def time_events(operation: Operation) -> float:
     return float(start.elapsed_time(end)) / 1e3
 
 
-TIMERS: dict[str, Callable[[Operation], float]] = {"wall": time_wall, "events": time_events}
+TIMERS: dict[str, Callable[[Operation], float]] = {
+    "wall": time_wall,
+    "events": time_events,
+    "graph": time_events,
+}
 
 
 def measure(
     operation: Operation,
     timer: Callable[[Operation], float],
-    barrier: Callable[[], None],
+    align: Callable[[], None],
     iterations: int,
     before_each: Callable[[int], None],
 ) -> list[float]:
-    """Seconds of each iteration on this rank, counted from a barrier on. ``before_each`` is not timed."""
+    """Seconds of each iteration on this rank, counted from where ``align`` lets all ranks begin together.
+
+    ``before_each`` and ``align`` are not timed.
+    """
     times = []
     for number in range(iterations):
         before_each(number)
-        barrier()
+        align()
         times.append(timer(operation))
     return times
 

@@ -62,12 +62,14 @@ CODES = {
     "file-missing": Code(FAIL, "a file that every run leaves behind is missing or empty"),
     "trace-missing": Code(FAIL, "a profiler trace is missing"),
     "judge-error": Code(FAIL, "the run could not be judged"),
+    "reference-missed": Code(FAIL, "a figure is worse than its reference value allows"),
     # It ran and was right, but the figures are not of what was planned, or cannot be true.
     "config-differs": Code(INVALID, "the run measured something else than was planned"),
     "figure-impossible": Code(INVALID, "a figure is no positive finite number, or contradicts another"),
     "not-a-measurement": Code(INVALID, "the program was told to fail on purpose"),
     "link-limit": Code(INVALID, "a measured rate is above what the link can carry"),
     # It cannot be known.
+    "reference-absent": Code(UNVERIFIED, "the scenario asks for reference values, and none is of this run"),
     "stopped-as-planned": Code(UNVERIFIED, "the run was stopped when the run that it accompanies ended"),
     "program-unverified": Code(UNVERIFIED, "the image's own program leaves nothing to verify its data with"),
 }

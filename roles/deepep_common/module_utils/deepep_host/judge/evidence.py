@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .catalogue import Signature
 from .logs import LogScan, scan_log
 
 LOG_KINDS = ("stderr", "stdout", "supervisor")
@@ -36,11 +38,18 @@ class HostEnd(NamedTuple):
 
 
 class Evidence:
-    """The files of one run. ``files`` maps every relative path (with ``/``) to its size in bytes."""
+    """The files of one run. ``files`` maps every relative path (with ``/``) to its size in bytes.
 
-    def __init__(self, run: Mapping[str, Any], run_dir: Path) -> None:
+    ``seen_failing`` has when the controller saw a host fail, in s, by its own clock.
+    """
+
+    def __init__(
+        self, run: Mapping[str, Any], run_dir: Path, seen_failing: Mapping[str, float] | None = None
+    ) -> None:
         self.run = run
+        self.seen_failing = dict(seen_failing or {})
         self.run_dir = run_dir
+        self._top = str(run_dir)
         self.files = list_files(run_dir)
         self.hosts: list[str] = [str(host["name"]) for host in run["hosts"]]
         self.world_size = int(run["expect"]["world_size"])
@@ -60,6 +69,10 @@ class Evidence:
         """Whether anything shows that the run was started on a host."""
         return any(end is not None for end in self.ends.values()) or bool(self.logs)
 
+    def harmless(self, signature: Signature) -> bool:
+        """Whether a line says nothing here: the network is not needed where all ranks share one host."""
+        return signature.harmless_on_one_host and len(self.hosts) == 1
+
     @property
     def bundled(self) -> bool:
         """Whether the program is this project's, which proves what it measured."""
@@ -70,8 +83,8 @@ class Evidence:
         if name not in self.files:
             return None
         try:
-            with (self.run_dir / name).open(encoding="utf-8") as file:
-                value = json.load(file)
+            with open(f"{self._top}/{name}", "rb") as file:  # noqa: PTH123 - Path costs more than the reading
+                value = json.loads(file.read())
         except (OSError, ValueError, RecursionError) as error:
             return Unreadable(f"{name} is no readable JSON: {error}")
         return Unreadable(f"{name} holds null") if value is None else value
@@ -96,6 +109,37 @@ class Evidence:
             first_failure_at=_text(value.get("first_failure_at")),
             leftovers=leftovers if isinstance(leftovers, list) else [leftovers],
         )
+
+
+def seconds(text: Any) -> float | None:
+    """Returns an ISO 8601 time as seconds since 1970, None where it is none."""
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except (AttributeError, ValueError):
+        return None
+
+
+def failures_seen(path: Path) -> dict[str, dict[str, float]]:
+    """Returns when the controller saw hosts fail, by run and host, from events.jsonl; empty without one."""
+    found: dict[str, dict[str, float]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        if '"ended"' not in line:
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(event, dict) or event.get("event") != "ended":
+            continue
+        moment = seconds(event.get("t"))
+        well = event.get("outcome") == "exited" and event.get("exit_code") == 0
+        if moment is not None and not well and event.get("outcome") != "stopped":
+            found.setdefault(str(event.get("run")), {}).setdefault(str(event.get("host")), moment)
+    return found
 
 
 def state_name(host: str) -> str:

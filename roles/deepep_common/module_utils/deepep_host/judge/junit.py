@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405
 
 from .codes import CODES, FAIL, INVALID, NOT_RUN, PASS, TIMEOUT, UNVERIFIED
+from .records import is_primary
 
 ERRORS = ("host-lost", "start-failed", "state-missing", "state-unreadable", "still-running", "judge-error")
 """Causes that lie with the hosts or the tree, not with the benchmark: JUnit's errors instead of failures."""
@@ -42,7 +43,8 @@ def render_junit(summary: Mapping[str, Any]) -> str:
 
 
 def _cases(run: Mapping[str, Any]) -> list[Element]:
-    records = {str(record["operation"]): record for record in run["operations"] if record["operation"]}
+    figures = [record for record in run["operations"] if record["operation"] and is_primary(record)]
+    records = {str(record["operation"]): record for record in figures}
     names = list(dict.fromkeys([*run["expected_operations"], *records])) or ["run"]
     return [_case(run, name, records.get(name, {})) for name in names]
 

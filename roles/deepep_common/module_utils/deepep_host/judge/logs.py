@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .signatures import BLAME, CONSEQUENCE, EXIT_BARRIER, LAUNCHER_ERRORS, SIGNATURES, STOP, Signature
+from .catalogue import SIGNATURES, Signature
+from .catalogue.launchers import BLAME, CONSEQUENCE, EXIT_BARRIER, LAUNCHER_ERRORS, STOP
 
+_VICTIMS = tuple(s for s in SIGNATURES if s.victim and s.id not in ("peer-lost", "child-failed"))
 _PIECE = 1 << 20
 _LONGEST_LINE = 4 << 20
 _TRACEBACK_LINES = 200
+_LONGEST_MESSAGE = 2000
+_MOST_VOTES = 20_000
 _RANK_PREFIX = re.compile(rb"^\[(?:rank|default)\s*\d+\]:?\s?")
 
 
@@ -25,11 +29,32 @@ class Finding(NamedTuple):
     after_stop: bool
 
 
+class Accusation(NamedTuple):
+    """Whom a kernel's line accuses, by what the line has: see :class:`.catalogue.model.Signature`."""
+
+    waited: int | None
+    rank: int | None
+    node: int | None
+    gpu: int | None
+    own: int | None
+
+
+class Vote(NamedTuple):
+    """The first line with which one accusation stands in a log."""
+
+    signature: Signature
+    line: int
+    text: str
+
+
 class LogScan(NamedTuple):
-    """What one log shows. ``blamed`` counts (rank, host) that other ranks name as the cause."""
+    """What one log shows. ``blamed`` counts (rank, host) that other ranks name as the cause; ``votes`` are
+    what kernels that waited in vain say of the peer that they waited for.
+    """
 
     findings: list[Finding]
     blamed: dict[tuple[int, str], int]
+    votes: dict[Accusation, Vote]
 
 
 def scan_log(path: Path) -> LogScan:
@@ -38,6 +63,7 @@ def scan_log(path: Path) -> LogScan:
     counts: dict[str, int] = {}
     blamed: dict[tuple[int, str], int] = {}
     excused: dict[bytes, int] = {}
+    votes: dict[Accusation, Vote] = {}
     stop_line: int | None = None
     harmless: tuple[bytes, ...] = ()
     for base, piece in _pieces(path):
@@ -61,16 +87,30 @@ def scan_log(path: Path) -> LogScan:
                     continue
                 taken.add(begin)
                 text = _exception(piece, begin) if signature.id == "traceback" else _line(piece, begin)
-                if signature.id == "traceback" and any(name in text for name in LAUNCHER_ERRORS):
+                if signature.id == "traceback" and _says_of_another(text):
                     continue
                 counts[signature.id] = counts.get(signature.id, 0) + 1
                 line = base + piece.count(b"\n", 0, begin)
+                if signature.suspect is not None and len(votes) < _MOST_VOTES:
+                    accusation = _accusation(signature, piece[begin : begin + _LONGEST_MESSAGE])
+                    if accusation is not None:
+                        votes.setdefault(accusation, Vote(signature, line, text))
                 if signature.id in first or line >= excused.get(_speaker(piece, begin), line + 1):
                     continue
                 late = stop_line is not None and line >= stop_line
                 first[signature.id] = Finding(signature, line, text, 1, late)
     findings = [f._replace(lines=counts[name]) for name, f in first.items()]
-    return LogScan(sorted(findings, key=lambda f: f.line), blamed)
+    return LogScan(sorted(findings, key=lambda f: f.line), blamed, votes)
+
+
+def _accusation(signature: Signature, message: bytes) -> Accusation | None:
+    """Returns whom a line accuses. ``message`` begins with the line; kernels of one GPU may share it."""
+    end = message.find(b"\n")
+    match = signature.suspect.search(message if end < 0 else message[:end]) if signature.suspect else None
+    if match is None:
+        return None
+    said = {name: int(value) for name, value in match.groupdict().items() if value is not None}
+    return Accusation(*(said.get(name) for name in Accusation._fields))
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -127,6 +167,14 @@ def _speaker(piece: bytes, begin: int) -> bytes:
 def _line(piece: bytes, begin: int) -> str:
     end = piece.find(b"\n", begin)
     return piece[begin : end if end >= 0 else len(piece)].decode("utf-8", "replace")
+
+
+def _says_of_another(exception: str) -> bool:
+    """Whether a traceback ends in an error that another rank caused: its own line is found as what it is."""
+    if any(name in exception for name in LAUNCHER_ERRORS):
+        return True
+    line = exception.encode("utf-8", "replace")
+    return any(next(_hits(line, signature), None) is not None for signature in _VICTIMS)
 
 
 def _exception(piece: bytes, begin: int) -> str:

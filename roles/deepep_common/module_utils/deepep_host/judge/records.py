@@ -8,7 +8,7 @@ from typing import Any
 
 from .codes import Reason, reason
 from .evidence import Evidence, Unreadable
-from .limits import LINK_LIMITS_GB_S
+from .limits import Limit
 
 PLANNED = {
     "tokens": "num_tokens",
@@ -43,6 +43,9 @@ OPTIONAL_FIGURES = (
 
 HEADLINE = (
     "operation",
+    "variant",
+    "primary",
+    "baseline",
     "mode",
     "backend",
     "data_type",
@@ -115,12 +118,12 @@ class Results:
         return None
 
 
-def check_records(evidence: Evidence, results: Results) -> list[Reason]:
+def check_records(evidence: Evidence, results: Results, limits: Mapping[str, Limit]) -> list[Reason]:
     """Returns what is wrong with the records, wrong data first."""
     if not results.records:
         return results.reasons
     reasons = list(results.reasons)
-    seen = [record.get("operation") for record in results.records]
+    seen = [record.get("operation") for record in results.records if is_primary(record)]
     if evidence.bundled:
         for operation in evidence.run["expect"]["operations"]:
             if seen.count(operation) != 1:
@@ -128,8 +131,13 @@ def check_records(evidence: Evidence, results: Results) -> list[Reason]:
                 text = f"results.json has {what} of {operation}"
                 reasons.append(reason("operation-missing", text, results.file))
     for number, record in enumerate(results.records):
-        reasons.extend(_check_record(evidence, results.file, number, record))
+        reasons.extend(_check_record(evidence, results.file, number, record, limits))
     return sorted(reasons, key=lambda r: r["code"] != "wrong-data")
+
+
+def is_primary(record: Mapping[str, Any]) -> bool:
+    """Whether a record is the figure of its operation; further variants and baselines stand beside it."""
+    return record.get("primary") is not False and record.get("baseline") is not True
 
 
 def headline(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -137,11 +145,13 @@ def headline(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{key: _plain(record.get(key)) for key in HEADLINE} for record in records]
 
 
-def _check_record(evidence: Evidence, file: str, number: int, record: Mapping[str, Any]) -> list[Reason]:
+def _check_record(
+    evidence: Evidence, file: str, number: int, record: Mapping[str, Any], limits: Mapping[str, Limit]
+) -> list[Reason]:
     name = str(record.get("operation") or f"record {number + 1}")
     problems = [
         *_notes(record),
-        *_figures(record, evidence.bundled),
+        *_figures(record, evidence.bundled, limits),
         *_against_plan(evidence, record),
     ]
     if evidence.bundled:
@@ -155,7 +165,7 @@ def _notes(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("not-a-measurement", note) for note in told]
 
 
-def _figures(record: Mapping[str, Any], bundled: bool) -> list[tuple[str, str]]:
+def _figures(record: Mapping[str, Any], bundled: bool, limits: Mapping[str, Limit]) -> list[tuple[str, str]]:
     problems = []
     for key in (*SEED_FIGURES, *OPTIONAL_FIGURES):
         value = record.get(key)
@@ -170,13 +180,10 @@ def _figures(record: Mapping[str, Any], bundled: bool) -> list[tuple[str, str]]:
             # The image's program writes 0 for a link that it did not measure.
             if bundled or key in SEED_FIGURES or value != 0:
                 problems.append(("figure-impossible", f"{key} is {value!r}, not a positive finite number"))
-        elif key in LINK_LIMITS_GB_S and value > LINK_LIMITS_GB_S[key]:
-            problems.append(
-                (
-                    "link-limit",
-                    f"{key} is {value:g} GB/s: no link carries more than {LINK_LIMITS_GB_S[key]:g}",
-                )
-            )
+        elif key in limits and value > limits[key].ceiling:
+            limit = limits[key]
+            text = f"{key} is {value:g} GB/s: the link carries {limit.ceiling:g} at most ({limit.source})"
+            problems.append(("link-limit", text))
     return problems
 
 
@@ -197,7 +204,9 @@ def _against_plan(evidence: Evidence, record: Mapping[str, Any]) -> list[tuple[s
     if backend is None:
         if evidence.bundled:
             problems.append(("record-incomplete", "backend is missing"))
-    elif backend not in RESOLVED_BACKENDS.get(evidence.run["backend"], (evidence.run["backend"],)):
+    elif record.get("baseline") is not True and backend not in RESOLVED_BACKENDS.get(
+        evidence.run["backend"], (evidence.run["backend"],)
+    ):
         text = f"the backend is {backend!r}, the plan says {evidence.run['backend']!r}"
         problems.append(("config-differs", text))
     ranks = record.get("num_ranks")

@@ -8,15 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json
 from .codes import Reason, reason, verdict_of
 from .completeness import check_files, check_markers, check_ranks, check_result_files, check_traces
+from .culprit import find_suspect
 from .ending import check_ends, check_leftovers, not_run
-from .evidence import LOG_KINDS, Evidence, HostEnd, log_name
+from .evidence import LOG_KINDS, Evidence, HostEnd, failures_seen, log_name
+from .hardware import Hardware, read_hardware
+from .limits import limits_of
 from .records import Results, check_records, headline
+from .reference import WORSE, compare_record
+from .rows import write_rows
 
 SCHEMA = 1
 VERDICT_FILE = "verdict.json"
+EVENTS = "events.jsonl"
 
 RUN_KEYS: dict[str, type] = {
     "id": str,
@@ -37,7 +42,14 @@ RUN_KEYS: dict[str, type] = {
 
 EXPECT_KEYS: dict[str, type] = {"operations": list, "world_size": int, "files": list}
 
-_INDEPENDENT = ("leftovers", "wrong-data", "program-unverified", "stopped-as-planned")
+_INDEPENDENT = (
+    "reference-missed",
+    "reference-absent",
+    "leftovers",
+    "wrong-data",
+    "program-unverified",
+    "stopped-as-planned",
+)
 """Reasons that are never the consequence of a failed end."""
 
 
@@ -59,7 +71,8 @@ def judge_run(
         found = _verdict_beside(root / str(dependency["run"]) / VERDICT_FILE)
         if found:
             verdicts[str(dependency["run"])] = found
-    return judge_with(run, directory, session or {}, verdicts)
+    seen = failures_seen(root / EVENTS).get(str(run["id"]), {})
+    return judge_with(run, directory, session or {}, verdicts, seen)
 
 
 def run_problem(run: Mapping[str, Any]) -> str | None:
@@ -78,27 +91,42 @@ def run_problem(run: Mapping[str, Any]) -> str | None:
 
 
 def judge_with(
-    run: Mapping[str, Any], run_dir: Path, session: Mapping[str, Any], verdicts: Mapping[str, str]
+    run: Mapping[str, Any],
+    run_dir: Path,
+    session: Mapping[str, Any],
+    verdicts: Mapping[str, str],
+    seen_failing: Mapping[str, float],
+    references: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Judges one run, given the verdicts of the runs before it, and writes ``verdict.json``."""
+    """Judges one run and writes ``verdict.json``.
+
+    Given are the verdicts of the runs before it, when the controller saw hosts fail, and the reference values
+    that the scenario wants it held to (:mod:`.reference`).
+    """
     try:
-        result = _judge(run, run_dir, session, verdicts)
+        result = _judge(run, run_dir, session, verdicts, seen_failing, references)
     except Exception as error:  # whatever a tree holds, it must not keep the other runs from their verdicts
         text = f"the run could not be judged: {type(error).__name__}: {error}"
         result = _result(run, [reason("judge-error", text)], {}, None, [])
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(str(run_dir / VERDICT_FILE), result)
+    write_rows(str(run_dir / VERDICT_FILE), result)
     return result
 
 
 def _judge(
-    run: Mapping[str, Any], run_dir: Path, session: Mapping[str, Any], verdicts: Mapping[str, str]
+    run: Mapping[str, Any],
+    run_dir: Path,
+    session: Mapping[str, Any],
+    verdicts: Mapping[str, str],
+    seen_failing: Mapping[str, float],
+    references: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    evidence = Evidence(run, run_dir)
+    evidence = Evidence(run, run_dir, seen_failing)
     if not evidence.started:
         return _result(run, [not_run(evidence, session, verdicts)], evidence.ends, None, [])
     stamp = session.get("stamp")
     results = Results(evidence, stamp if isinstance(stamp, str) else None)
+    hardware = read_hardware(run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
     ends = check_ends(evidence)
     planned_stop = [r for r in ends if r["code"] == "stopped-as-planned"]
     if planned_stop and len(planned_stop) == len(ends):
@@ -106,12 +134,39 @@ def _judge(
         early = [r for r in _log_reasons(evidence, ends) if not r["consequence"]]
         reasons = early + planned_stop + check_leftovers(evidence) + check_files(evidence)
     else:
-        reasons = _order(ends, _log_reasons(evidence, ends), _check_rest(evidence, results))
-    return _result(run, reasons, evidence.ends, results.directory, headline(results.records))
+        rest = _check_rest(evidence, results, hardware)
+        if references:
+            rest += _check_references(results, hardware, references)
+        reasons = _order(ends, _log_reasons(evidence, ends), rest)
+    suspect = find_suspect(evidence, reasons)
+    return _result(run, reasons, evidence.ends, results.directory, headline(results.records), suspect)
 
 
-def _check_rest(evidence: Evidence, results: Results) -> list[Reason]:
-    reasons = check_records(evidence, results) + check_leftovers(evidence)
+def _check_references(results: Results, hardware: Hardware, references: Mapping[str, Any]) -> list[Reason]:
+    """Returns which figures miss the reference values that the scenario holds its tests to."""
+    found = [
+        one
+        for record in results.records
+        for one in compare_record(record, hardware, references.get("values") or [])
+    ]
+    if results.records and not found:
+        text = f"no reference value is of this hardware ({', '.join(hardware.gpus) or 'not known'}) and test"
+        return [reason("reference-absent", text, results.file)]
+    return [
+        reason(
+            "reference-missed",
+            "{operation}: {figure} is {value:.4g}, the reference {reference:.4g} allows {percent:g} % less "
+            "({source})".format(**one, percent=100 * one["tolerance"]),
+            results.file,
+            remedy="compare settings, links and clocks with where the reference value comes from",
+        )
+        for one in found
+        if one["outcome"] == WORSE
+    ]
+
+
+def _check_rest(evidence: Evidence, results: Results, hardware: Hardware) -> list[Reason]:
+    reasons = check_records(evidence, results, limits_of(hardware)) + check_leftovers(evidence)
     if evidence.bundled:
         reasons += check_markers(evidence) + check_ranks(evidence) + check_traces(evidence)
     else:
@@ -152,6 +207,8 @@ def _log_reasons(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
                 continue
             for finding in scan_or_none.findings:
                 signature = finding.signature
+                if evidence.harmless(signature):
+                    continue
                 times = f" ({finding.lines} times)" if finding.lines > 1 else ""
                 likely = not finding.after_stop and not signature.victim
                 entry = reason(
@@ -193,6 +250,7 @@ def _result(
     ends: Mapping[str, Any],
     result_dir: str | None,
     operations: list[dict[str, Any]],
+    suspect: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     known = [end for end in ends.values() if isinstance(end, HostEnd)]
     started = min((end.started_at for end in known if end.started_at), default=None)
@@ -202,6 +260,7 @@ def _result(
         "run": run["id"],
         "verdict": verdict_of(reasons),
         "reasons": reasons,
+        "suspect": suspect,
         "entry": run["entry"],
         "iteration": run["iteration"],
         "step": run.get("step"),

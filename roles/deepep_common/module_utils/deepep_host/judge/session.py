@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import write_json, write_text
+from ..files import write_text
 from .codes import PASS, VERDICTS
+from .evidence import failures_seen
 from .junit import render_junit
 from .manifest import build_manifest
-from .run import SCHEMA, judge_with, run_problem
+from .rows import write_rows
+from .run import EVENTS, SCHEMA, judge_with, run_problem
 from .summary_csv import render_csv
 
 PLAN = "plan.json"
@@ -35,14 +37,16 @@ def judge_session(session_dir: Path | str, *, manifest: bool = True) -> dict[str
     top = Path(session_dir)
     plan = read_plan(top)
     session = _read_session(top)
+    seen = failures_seen(top / EVENTS)
+    references = wanted_references(plan)
     verdicts: dict[str, str] = {}
     runs = []
     for run in plan["runs"]:
-        judged = judge_with(run, top / run["id"], session, verdicts)
+        judged = judge_with(run, top / run["id"], session, verdicts, seen.get(run["id"], {}), references)
         verdicts[run["id"]] = judged["verdict"]
         runs.append(judged)
     summary = _summary(plan, session, runs)
-    write_json(str(top / SUMMARY), summary)
+    write_rows(str(top / SUMMARY), summary)
     write_text(str(top / "junit.xml"), render_junit(summary))
     write_text(str(top / "summary.csv"), render_csv(summary))
     if manifest:
@@ -67,11 +71,17 @@ def read_plan(top: Path) -> dict[str, Any]:
     return plan
 
 
+def wanted_references(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the reference values that the scenario holds its tests to, None where it asks for none."""
+    wanted = plan.get("references")
+    return wanted if isinstance(wanted, dict) and wanted.get("fail") is True else None
+
+
 def write_manifest(top: Path) -> None:
     """Writes ``manifest.json``: every file's SHA-256, but for those that grow while the session runs."""
     session = _read_session(top)
     growing = (SESSION, "events.jsonl", "ansible.log") if session.get("status") == "running" else ()
-    write_json(str(top / "manifest.json"), build_manifest(top, growing))
+    write_rows(str(top / "manifest.json"), build_manifest(top, growing))
 
 
 def _summary(

@@ -20,6 +20,8 @@ COLUMNS = (
     "world_size",
     "sweep",
     "operation",
+    "variant",
+    "baseline",
     "global_bw_gb_s",
     "deepep_time_s",
     "simple_nvl_bw_gb_s",

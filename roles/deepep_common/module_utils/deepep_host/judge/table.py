@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .codes import COMPLETED, VERDICTS, printable
+from .records import is_primary
 from .units import bandwidth, duration
 
 _GAP = "  "
@@ -48,6 +49,9 @@ def _body(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
             out.append((f"    {cause['text']}{place if cause['file'] else ''}", 6))
             if cause["remedy"]:
                 out.append((f"    what helps: {cause['remedy']}", 6))
+            suspect = run.get("suspect")
+            if suspect and suspect["text"] not in cause["text"]:
+                out.append((f"    suspect: {suspect['text']}", 6))
             more = len(run["reasons"]) - 1
             if more:
                 out.append((f"    and {more} more, see the report", 6))
@@ -69,12 +73,17 @@ def _rows(run: Mapping[str, Any]) -> list[list[str]]:
                 label if first else "",
                 str(run["verdict"]) if first else "",
                 str(operation.get("backend") or run["backend"]) + (" *" if run["stand_in"] else ""),
-                str(operation.get("operation") or "-"),
+                _operation(operation),
                 bandwidth(operation.get("global_bw")),
                 duration(operation.get("deepep_time")),
             ]
         )
     return rows
+
+
+def _operation(record: Mapping[str, Any]) -> str:
+    variant = f" ({record['variant']})" if record.get("variant") and not is_primary(record) else ""
+    return str(record.get("operation") or "-") + variant
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

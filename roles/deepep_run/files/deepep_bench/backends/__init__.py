@@ -9,8 +9,10 @@ from .base import Backend
 _KNOWN: dict[str, tuple[str, str]] = {
     "gloo": ("collective", "GlooBackend"),
     "nccl": ("collective", "NcclBackend"),
+    "deepep": ("deepep", "DeepEPBackend"),
+    "deepep_v1": ("deepep_v1", "DeepEPV1Backend"),
+    "deepep_v2": ("deepep_v2", "DeepEPV2Backend"),
 }
-_NOT_YET = ("deepep", "deepep_v1", "deepep_v2")
 
 
 def backend_class(name: str) -> type[Backend]:
@@ -18,11 +20,6 @@ def backend_class(name: str) -> type[Backend]:
 
     :raises RefusedError: unknown
     """
-    if name in _NOT_YET:
-        raise RefusedError(
-            f"backend = {name!r}: this version of the bundled program does not drive DeepEP itself yet; use "
-            f"{' or '.join(_KNOWN)}, or deepep_program = image"
-        )
     if name not in _KNOWN:
         raise RefusedError(f"backend = {name!r} is unknown; known: {', '.join(_KNOWN)}")
     module_name, class_name = _KNOWN[name]

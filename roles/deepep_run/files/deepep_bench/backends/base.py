@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 import torch
 
 from ..config import Config
+from ..device import Device
 from ..world import World
 
 
@@ -55,32 +56,109 @@ class LowLatencyReceived:
     source: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class OwnTest:
+    """One operation measured as DeepEP's own test of that kind does it, on this rank.
+
+    counting: which test (results.schema.json). call, method: in words. seconds: what the test divides by.
+    nvl_bytes, rdma_bytes: what it divides; None where it prints no such figure. parts: seconds of the parts
+    that it tells apart (kernel, epilogue, send, receive, notify).
+    """
+
+    counting: str
+    call: str
+    method: str
+    seconds: float
+    nvl_bytes: float | None
+    rdma_bytes: float | None
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What DeepEP's own tests call with, as a mode has it: the last dispatch and the experts' results."""
+
+    x: Any  # as StandardExchange.prepare made it; bfloat16 [tokens, hidden] in low latency
+    topk_idx: torch.Tensor
+    topk_weights: torch.Tensor
+    received: Any
+    y: torch.Tensor
+
+
 class StandardExchange(ABC):
     """A token goes once to each rank that holds one of its experts."""
 
-    @abstractmethod
-    def dispatch(
-        self, payload: Payload, topk_idx: torch.Tensor, topk_weights: torch.Tensor
-    ) -> StandardReceived:
-        """Layout, exchange of the counts, and the payload (scales and routing travel along)."""
+    can_repeat = False  # whether ``repeat`` exists
+
+    def prepare(self, payload: Payload) -> Any:
+        """The payload in the form that ``dispatch`` takes, made once and not timed."""
+        return payload
 
     @abstractmethod
-    def combine(self, y: torch.Tensor, handle: Any) -> torch.Tensor:
+    def dispatch(self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor) -> Any:
+        """Layout, exchange of the counts, and the payload (scales and routing travel along).
+
+        x: from ``prepare``. What is returned is the backend's own; ``readable`` explains it.
+        """
+
+    def readable(self, received: Any) -> StandardReceived:
+        """What a dispatch returned, in the form that is checked; not timed."""
+        checked: StandardReceived = received
+        return checked
+
+    def repeat(self, x: Any, received: Any) -> Any:
+        """The same dispatch again by its cached handle: the payload alone, without counts and routing."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def combine(self, y: torch.Tensor, received: Any) -> torch.Tensor:
         """bfloat16 [tokens, hidden]: the sum of the ranks' partial results y (bfloat16, rows as received)."""
+
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        """By operation; empty where DeepEP has no test of this kind. ``tick`` says what is done next."""
+        return {}
 
 
 class LowLatencyExchange(ABC):
     """A token goes once to each expert that it selected, into slots of that expert."""
 
+    can_capture = False  # whether calls may be captured into a CUDA graph
+    can_split = False  # whether ``send`` exists
+
     @abstractmethod
-    def dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> LowLatencyReceived:
+    def dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> Any:
         """x is bfloat16; the cast to fp8, where asked for, is part of the dispatch."""
+
+    def readable(self, received: Any) -> LowLatencyReceived:
+        """What a dispatch returned, in the form that is checked; not timed."""
+        checked: LowLatencyReceived = received
+        return checked
 
     @abstractmethod
     def combine(
-        self, y: torch.Tensor, topk_idx: torch.Tensor, topk_weights: torch.Tensor, handle: Any
+        self, y: torch.Tensor, topk_idx: torch.Tensor, topk_weights: torch.Tensor, received: Any
     ) -> torch.Tensor:
         """bfloat16 [tokens, hidden]: the weighted sum of the experts' results y (bfloat16, as received)."""
+
+    @property
+    def turn(self) -> int:
+        """Calls so far modulo the number of buffers that they take in turn: a captured graph must begin with
+        the buffer that it was captured with."""
+        return 0
+
+    def send_dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> tuple[Any, Callable[[], None]]:
+        """As ``dispatch``, but only sends; what is returned second receives."""
+        raise NotImplementedError
+
+    def send_combine(
+        self, y: torch.Tensor, topk_idx: torch.Tensor, topk_weights: torch.Tensor, received: Any
+    ) -> tuple[torch.Tensor, Callable[[], None]]:
+        """As ``combine``, but only sends; what is returned second receives."""
+        raise NotImplementedError
+
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        """By operation; empty where DeepEP has no test of this kind. ``tick`` says what is done next."""
+        return {}
 
 
 class Backend(ABC):
@@ -88,17 +166,29 @@ class Backend(ABC):
 
     name: str
     stand_in: bool  # a CPU stand-in, whose figures say nothing about DeepEP
-    timing: str  # how an operation is timed by default: "wall" or "events" (graph and kernel: later backends)
 
     def __init__(self, config: Config, world: World, store: Any) -> None:
         self.config = config
         self.world = world
         self.store = store
+        self.device_of_rank = self.make_device()
+
+    @classmethod
+    def resolve(cls, config: Config) -> type[Backend]:
+        """The class that really runs, where the name leaves it to what is installed.
+
+        :raises RefusedError: nothing that fits is installed
+        """
+        return cls
+
+    @abstractmethod
+    def make_device(self) -> Device:
+        """The device of this rank."""
 
     @property
-    @abstractmethod
     def device(self) -> torch.device:
         """Where inputs and results live."""
+        return self.device_of_rank.torch_device
 
     @classmethod
     def refuse_unless_possible(cls, config: Config, world: World) -> None:
@@ -116,9 +206,9 @@ class Backend(ABC):
     def close(self) -> None:
         """Destroy buffers and process groups."""
 
-    @abstractmethod
     def barrier(self) -> None:
         """No rank leaves before all have come; what ran before on the device is finished then."""
+        self.device_of_rank.barrier()
 
     @abstractmethod
     def standard(self) -> StandardExchange:
@@ -128,17 +218,14 @@ class Backend(ABC):
     def low_latency(self) -> LowLatencyExchange:
         """The exchange of low-latency mode."""
 
-    def variant(self, operation: str) -> str | None:
-        """Which form of the operation is in the timed path, where there is more than one."""
-        return "counts" if operation == "dispatch" and self.config.mode == "standard" else None
+    @property
+    def hierarchical(self) -> bool:
+        """Whether tokens for another host cross the network once per host and are passed on by NVLink."""
+        return False
 
-    def counting(self, operation: str) -> str | None:
-        """DeepEP's way of counting that simple_bandwidth follows; None where there is none."""
-        return None
-
-    def simple_bandwidth(self, operation: str) -> tuple[float | None, float | None]:
-        """(simple_nvl_bw, simple_rdma_bw) in GB/s as DeepEP's own test would print; None does not apply."""
-        return None, None
+    def effective(self) -> dict[str, Any]:
+        """Settings as they were really used, by name; what was asked for stands elsewhere in the record."""
+        return {}
 
     def versions(self) -> dict[str, str | None]:
         """Versions that only the backend knows (deep_ep, nvshmem ...)."""

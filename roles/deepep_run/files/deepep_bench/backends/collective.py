@@ -7,12 +7,11 @@ scatter, and the reduction.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import torch
 
 from ..config import CHANNELS_PER_SCALE, Config
+from ..device import CpuDevice, CudaDevice, Device
 from ..errors import RefusedError
 from ..layout import once_per_expert, once_per_rank
 from ..quantize import quantize
@@ -97,9 +96,8 @@ class _Standard(StandardExchange):
         self._transport = transport
         self._experts_per_rank = config.num_experts // world.size
 
-    def dispatch(
-        self, payload: Payload, topk_idx: torch.Tensor, topk_weights: torch.Tensor
-    ) -> StandardReceived:
+    def dispatch(self, x: Payload, topk_idx: torch.Tensor, topk_weights: torch.Tensor) -> StandardReceived:
+        payload = x
         layout = once_per_rank(topk_idx, self._config.num_experts, self._world.size)
         mine = torch.cat(
             [layout.per_rank.unsqueeze(1), layout.per_expert.view(self._world.size, self._experts_per_rank)],
@@ -109,7 +107,7 @@ class _Standard(StandardExchange):
         sent: list[int] = layout.per_rank.tolist()
         received: list[int] = theirs[:, 0].tolist()
 
-        x = self._send("x", payload.x, layout.token, sent, received)
+        values = self._send("x", payload.x, layout.token, sent, received)
         scales = (
             None
             if payload.scales is None
@@ -122,14 +120,15 @@ class _Standard(StandardExchange):
         local = routing[:, :topk].long() - self._world.rank * self._experts_per_rank
         elsewhere = (local < 0) | (local >= self._experts_per_rank)
         return StandardReceived(
-            payload=Payload(x, scales),
+            payload=Payload(values, scales),
             topk_idx=local.masked_fill_(elsewhere, -1),
             topk_weights=routing[:, topk:].contiguous().view(torch.float32).masked_fill_(elsewhere, 0.0),
             per_expert=theirs[:, 1:].sum(dim=0).tolist(),
             handle=_StandardHandle(layout.token, sent, received),
         )
 
-    def combine(self, y: torch.Tensor, handle: _StandardHandle) -> torch.Tensor:
+    def combine(self, y: torch.Tensor, received: StandardReceived) -> torch.Tensor:
+        handle: _StandardHandle = received.handle
         back = self._transport.exchange("combine", y, handle.received, handle.sent)
         out = self._transport.buffers.rows(
             "combined", self._config.tokens, self._config.hidden_size, torch.float32
@@ -191,8 +190,13 @@ class _LowLatency(LowLatencyExchange):
         )
 
     def combine(
-        self, y: torch.Tensor, topk_idx: torch.Tensor, topk_weights: torch.Tensor, handle: _LowLatencyHandle
+        self,
+        y: torch.Tensor,
+        topk_idx: torch.Tensor,
+        topk_weights: torch.Tensor,
+        received: LowLatencyReceived,
     ) -> torch.Tensor:
+        handle: _LowLatencyHandle = received.handle
         rows = self._transport.gather("combine", y.view(-1, self._config.hidden_size), handle.slot)
         back = self._transport.exchange("combine", rows, handle.received, handle.sent)
         out = self._transport.buffers.rows(
@@ -229,38 +233,35 @@ class _LowLatency(LowLatencyExchange):
         return rows.view(self._local_experts, self._slots, rows.size(1))
 
 
+def collective_standard(config: Config, world: World, device: torch.device) -> StandardExchange:
+    """Standard mode over the default process group."""
+    return _Standard(config, world, _Transport(world.size, _Buffers(device)))
+
+
+def collective_low_latency(config: Config, world: World, device: torch.device) -> LowLatencyExchange:
+    """Low-latency mode over the default process group."""
+    return _LowLatency(config, world, _Transport(world.size, _Buffers(device)), device)
+
+
 class _CollectiveBackend(Backend):
     """Common to gloo and nccl: one process group, scratch buffers."""
 
-    def __init__(self, config: Config, world: World, store: Any) -> None:
-        super().__init__(config, world, store)
-        self._buffers = _Buffers(self.device)
-        self._transport = _Transport(world.size, self._buffers)
-
     def open(self) -> None:
-        import torch.distributed as dist
-
-        dist.init_process_group(
-            self.name,
-            store=dist.PrefixStore("group", self.store),
-            rank=self.world.rank,
-            world_size=self.world.size,
-            timeout=timedelta(seconds=self.config.process_group_timeout_s),
-        )
+        self.device_of_rank.use()
+        self.device_of_rank.open_group(self.store, self.config.process_group_timeout_s)
         self.barrier()
 
     def close(self) -> None:
         import torch.distributed as dist
 
-        self._buffers.clear()
         if dist.is_initialized():
             dist.destroy_process_group()
 
     def standard(self) -> StandardExchange:
-        return _Standard(self.config, self.world, self._transport)
+        return collective_standard(self.config, self.world, self.device)
 
     def low_latency(self) -> LowLatencyExchange:
-        return _LowLatency(self.config, self.world, self._transport, self.device)
+        return collective_low_latency(self.config, self.world, self.device)
 
     def notes(self) -> list[str]:
         config = self.config
@@ -280,14 +281,9 @@ class GlooBackend(_CollectiveBackend):
 
     name = "gloo"
     stand_in = True
-    timing = "wall"
 
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def barrier(self) -> None:
-        torch.distributed.barrier()
+    def make_device(self) -> Device:
+        return CpuDevice(self.world)
 
     def notes(self) -> list[str]:
         return ["gloo on CPUs is a stand-in: this is not DeepEP's figure, nor any GPU's", *super().notes()]
@@ -298,35 +294,26 @@ class NcclBackend(_CollectiveBackend):
 
     name = "nccl"
     stand_in = False
-    timing = "events"
 
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cuda", self.world.local_rank)
+    def make_device(self) -> Device:
+        return CudaDevice(self.world)
 
     @classmethod
     def refuse_unless_possible(cls, config: Config, world: World) -> None:
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if gpus < world.local_size:
-            raise RefusedError(
-                f"backend = 'nccl' needs one GPU per rank: host {world.host} has {gpus} visible for "
-                f"{world.local_size} ranks; use backend 'gloo' there, or lower deepep_gpus_per_node"
-            )
-
-    def open(self) -> None:
-        torch.cuda.set_device(self.device)
-        super().open()
-
-    def barrier(self) -> None:
-        torch.cuda.synchronize()
-        torch.distributed.barrier(device_ids=[self.world.local_rank])
-        torch.cuda.synchronize()
-
-    def versions(self) -> dict[str, str | None]:
-        return {"nccl": ".".join(str(part) for part in torch.cuda.nccl.version())}
+        refuse_unless_gpus(cls.name, world)
 
     def notes(self) -> list[str]:
         return [
             "plain NCCL all-to-all through torch.distributed: a baseline, not DeepEP's figure",
             *super().notes(),
         ]
+
+
+def refuse_unless_gpus(name: str, world: World) -> None:
+    """:raises RefusedError: fewer GPUs than ranks on this host"""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus < world.local_size:
+        raise RefusedError(
+            f"backend = {name!r} needs one GPU per rank: host {world.host} has {gpus} visible for "
+            f"{world.local_size} ranks; use backend 'gloo' there, or lower deepep_gpus_per_node"
+        )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Callable
 
 import torch
 
-from ..backends.base import Backend
+from ..backends.base import Backend, OwnTest
 from ..config import Config
 from ..faults import Faults
 from ..quantize import dequantize
@@ -16,6 +17,33 @@ from ..tokens import TokenPool, expert_factors
 from ..world import World
 
 _ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One thing to time.
+
+    timing: wall, events or graph. call: one iteration, of ``calls`` operations. prepare: before the first
+    iteration of a series. hide_host: keep the CPU's launches out of the time. primary: the figure of its
+    operation; the others stand beside it. baseline: not DeepEP but what it is compared with.
+    """
+
+    operation: str
+    variant: str | None
+    timing: str
+    call: Callable[[], object]
+    calls: int = 1
+    prepare: Callable[[], None] = lambda: None
+    hide_host: bool = True
+    primary: bool = True
+    baseline: bool = False
+
+    @property
+    def name(self) -> str:
+        """Unique in a run: the operation alone for its primary figure."""
+        if self.primary:
+            return self.operation
+        return f"{self.operation}/{'nccl_' if self.baseline else ''}{self.variant}"
 
 
 class Mode(ABC):
@@ -38,15 +66,23 @@ class Mode(ABC):
         self.factors = expert_factors(config, self.device)[mine]
 
     @abstractmethod
-    def operations(self) -> dict[str, Callable[[], object]]:
-        """Name -> one call, in the order in which they are timed. Call ``check`` first."""
+    def measurements(self) -> list[Measurement]:
+        """In the order in which they are timed. Call ``check`` first."""
 
     @abstractmethod
     def check(self, phase: str) -> dict[str, Checked]:
-        """Run every operation once and compare with the reference.
+        """Run everything that is measured once and compare with the reference; by Measurement.name.
 
         :raises WrongDataError: the first difference
         """
+
+    def release(self) -> None:
+        """Drop what must be gone before the backend closes."""
+        return None
+
+    @abstractmethod
+    def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        """What DeepEP's own tests would print, by operation. Call ``check`` first."""
 
 
 def run_experts(

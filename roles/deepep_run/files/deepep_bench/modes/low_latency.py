@@ -2,59 +2,148 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import torch
 
-from ..backends.base import Backend, LowLatencyReceived
+from ..backends.base import Backend, Inputs, LowLatencyReceived, OwnTest
 from ..config import Config
 from ..faults import Faults
+from ..graphs import CapturedCalls
 from ..reference import Checked
 from ..world import World
-from .base import Mode, run_experts
+from .base import Measurement, Mode, run_experts
+
+CALLS_PER_GRAPH = 10  # even, since the calls take two buffers in turn
 
 
 class LowLatencyMode(Mode):
     def __init__(self, config: Config, world: World, backend: Backend, faults: Faults) -> None:
         super().__init__(config, world, backend, faults)
+        self._timing = backend.device_of_rank.timing
+        self._synchronize = backend.device_of_rank.synchronize
         self._exchange = backend.low_latency()
-        self._received: LowLatencyReceived | None = None
+        self._received: Any = None
+        self._for_y: Any = None
         slots = (config.num_experts // world.size, config.tokens * world.size)
         self._y = torch.empty((*slots, config.hidden_size), dtype=torch.bfloat16, device=self.device)
+        self._graphs: dict[str, CapturedCalls] = {}
+        self._turn = 0
 
-    def operations(self) -> dict[str, Callable[[], object]]:
-        return {"dispatch": self._dispatch, "combine": self._combine, "both": self._both}
+    def measurements(self) -> list[Measurement]:
+        calls = {"dispatch": self._dispatch, "combine": self._combine, "both": self._both}
+        if not self._graphs:
+            return [Measurement(name, None, self._timing, call) for name, call in calls.items()]
+        found = []
+        for name, call in calls.items():
+            graph = self._graphs[name]
+            found.append(Measurement(name, None, "graph", graph.replay, graph.calls, prepare=self._take_turn))
+            found.append(Measurement(name, "eager", self._timing, call, hide_host=False, primary=False))
+        return found
 
     def check(self, phase: str) -> dict[str, Checked]:
-        received = self._dispatch()
-        first_filled = next((e for e, count in enumerate(received.per_expert) if count), 0)
-        slots = received.payload.x.size(1)
-        self.faults.corrupt("dispatch", phase, received.payload.x.flatten(0, 1), first_filled * slots)
+        found = self._check_calls(phase, self._dispatch, self._combine, faulty=True)
+        if self._exchange.can_split:
+            self._check_calls(phase, self._dispatch_apart, self._combine_apart, faulty=False)
+        if not self._exchange.can_capture:
+            return found
+        found.update({f"{name}/eager": checked for name, checked in found.items()})
+        self._capture()
+        graphs = self._graphs
+        replayed = self._check_calls(
+            phase, lambda: self._replay("dispatch"), lambda: self._replay("combine"), faulty=False
+        )
+        # both: what its last dispatch brought; its combine is the one that was checked just now
+        self._check_dispatch(self._replay("both")[0])
+        self._received = self._for_y = graphs["dispatch"].result
+        return {**found, **replayed}
+
+    def release(self) -> None:
+        for graph in self._graphs.values():
+            graph.reset()
+        self._graphs.clear()
+        self._received = self._for_y = None
+
+    def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        inputs = Inputs(self.x, self.topk_idx, self.topk_weights, self._for_y, self._y)
+        return self._exchange.own_tests(inputs, tick)
+
+    def _check_calls(
+        self, phase: str, dispatch: Callable[[], Any], combine: Callable[[], Any], faulty: bool
+    ) -> dict[str, Checked]:
+        self._received = self._for_y = dispatch()
+        received = self._exchange.readable(self._received)
+        if faulty:
+            first_filled = next((e for e, count in enumerate(received.per_expert) if count), 0)
+            slots = received.payload.x.size(1)
+            self.faults.corrupt("dispatch", phase, received.payload.x.flatten(0, 1), first_filled * slots)
         dispatched = self.reference.check_low_latency_dispatch(received)
         self._run_experts(received)
-        combined = self._combine()
-        self.faults.corrupt("combine", phase, combined)
-        combine = self.reference.check_combine(combined)
+        combined = combine()
+        if faulty:
+            self.faults.corrupt("combine", phase, combined)
+        combine_checked = self.reference.check_combine(combined)
         both = Checked(
-            dispatched.elements + combine.elements,
-            combine.max_abs_error,
-            combine.max_rel_error,
-            combine.tolerance,
+            dispatched.elements + combine_checked.elements,
+            combine_checked.max_abs_error,
+            combine_checked.max_rel_error,
+            combine_checked.tolerance,
         )
-        return {"dispatch": dispatched, "combine": combine, "both": both}
+        return {"dispatch": dispatched, "combine": combine_checked, "both": both}
 
-    def _dispatch(self) -> LowLatencyReceived:
+    def _check_dispatch(self, result: Any) -> Checked:
+        return self.reference.check_low_latency_dispatch(self._exchange.readable(result))
+
+    # ---- eager calls
+
+    def _dispatch(self) -> Any:
         self._received = self._exchange.dispatch(self.x, self.topk_idx)
         return self._received
 
     def _combine(self) -> torch.Tensor:
-        if self._received is None:
-            raise RuntimeError("combine before any dispatch")
-        return self._exchange.combine(self._y, self.topk_idx, self.topk_weights, self._received.handle)
+        if self._for_y is None:
+            raise RuntimeError("combine before any check")
+        return self._exchange.combine(self._y, self.topk_idx, self.topk_weights, self._for_y)
 
-    def _both(self) -> torch.Tensor:
-        self._dispatch()
-        return self._combine()
+    def _both(self) -> tuple[Any, torch.Tensor]:
+        received = self._exchange.dispatch(self.x, self.topk_idx)
+        return received, self._exchange.combine(self._y, self.topk_idx, self.topk_weights, received)
+
+    def _dispatch_apart(self) -> Any:
+        received, receive = self._exchange.send_dispatch(self.x, self.topk_idx)
+        receive()
+        return received
+
+    def _combine_apart(self) -> torch.Tensor:
+        combined, receive = self._exchange.send_combine(
+            self._y, self.topk_idx, self.topk_weights, self._for_y
+        )
+        receive()
+        return combined
+
+    # ---- captured calls
+
+    def _capture(self) -> None:
+        """Once. The combine in the graph belongs to the last dispatch of the dispatch graph."""
+        if self._graphs:
+            return
+        self._turn = self._exchange.turn
+        self._graphs["dispatch"] = CapturedCalls(self._dispatch, CALLS_PER_GRAPH)
+        self._for_y = self._graphs["dispatch"].result
+        self._graphs["combine"] = CapturedCalls(self._combine, CALLS_PER_GRAPH)
+        self._graphs["both"] = CapturedCalls(self._both, CALLS_PER_GRAPH // 2)
+
+    def _take_turn(self) -> None:
+        """A graph begins with the buffer that it was captured with; one more eager call gets there."""
+        if self._exchange.turn != self._turn:
+            self._exchange.dispatch(self.x, self.topk_idx)
+            self._synchronize()
+
+    def _replay(self, name: str) -> Any:
+        self._take_turn()
+        self._graphs[name].replay()
+        self._synchronize()
+        return self._graphs[name].result
 
     def _run_experts(self, received: LowLatencyReceived) -> None:
         counts = torch.tensor(received.per_expert, device=self.device)

@@ -2,54 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from dataclasses import replace
+from typing import Any, Callable
 
 import torch
 
-from ..backends.base import Backend, Payload, StandardReceived
+from ..backends.base import Backend, Inputs, OwnTest, Payload, StandardReceived
 from ..config import Config
 from ..faults import Faults
 from ..quantize import quantize
 from ..reference import Checked
 from ..world import World
-from .base import Mode, run_experts
+from .base import Measurement, Mode, run_experts
 
 
 class StandardMode(Mode):
     def __init__(self, config: Config, world: World, backend: Backend, faults: Faults) -> None:
         super().__init__(config, world, backend, faults)
+        self._timing = backend.device_of_rank.timing
         self._exchange = backend.standard()
         # as in DeepEP: the caller quantises before a standard dispatch
-        self._payload = (
+        self.payload = (
             Payload(*quantize(self.x, config.round_scale, config.use_ue8m0))
             if config.fp8
             else Payload(self.x)
         )
-        self._received: StandardReceived | None = None
+        self._prepared = self._exchange.prepare(self.payload)
+        self._received: Any = None
         self._y = torch.empty(0)
+        self._for_y: Any = None
 
-    def operations(self) -> dict[str, Callable[[], object]]:
-        return {"dispatch": self._dispatch, "combine": self._combine}
+    def measurements(self) -> list[Measurement]:
+        found = [Measurement("dispatch", "counts", self._timing, self._dispatch)]
+        if self._exchange.can_repeat:
+            found.append(Measurement("dispatch", "cached", self._timing, self._repeat, primary=False))
+        return [*found, Measurement("combine", None, self._timing, self._combine)]
 
     def check(self, phase: str) -> dict[str, Checked]:
-        received = self._dispatch()
+        received = self._exchange.readable(self._dispatch())
         self.faults.corrupt("dispatch", phase, received.payload.x)
-        dispatched = self.reference.check_standard_dispatch(received)
-        self._y = self._partial_sums(received)
+        found = {"dispatch": self.reference.check_standard_dispatch(received)}
+        self._y, self._for_y = self.partial_sums(received), self._received
+        if self._exchange.can_repeat:
+            again = self._exchange.readable(self._exchange.repeat(self._prepared, self._received))
+            # routing and counts do not travel again
+            whole = replace(received, payload=again.payload, source=again.source)
+            found["dispatch/cached"] = self.reference.check_standard_dispatch(whole)
         combined = self._combine()
         self.faults.corrupt("combine", phase, combined)
-        return {"dispatch": dispatched, "combine": self.reference.check_combine(combined)}
+        found["combine"] = self.reference.check_combine(combined)
+        return found
 
-    def _dispatch(self) -> StandardReceived:
-        self._received = self._exchange.dispatch(self._payload, self.topk_idx, self.topk_weights)
+    def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        inputs = Inputs(self._prepared, self.topk_idx, self.topk_weights, self._for_y, self._y)
+        return self._exchange.own_tests(inputs, tick)
+
+    def _dispatch(self) -> Any:
+        self._received = self._exchange.dispatch(self._prepared, self.topk_idx, self.topk_weights)
         return self._received
 
-    def _combine(self) -> torch.Tensor:
-        if self._received is None:
-            raise RuntimeError("combine before any dispatch")
-        return self._exchange.combine(self._y, self._received.handle)
+    def _repeat(self) -> Any:
+        return self._exchange.repeat(self._prepared, self._received)
 
-    def _partial_sums(self, received: StandardReceived) -> torch.Tensor:
+    def _combine(self) -> torch.Tensor:
+        if self._for_y is None:
+            raise RuntimeError("combine before any check")
+        # with the dispatch that y was made for: another one's rows may come in another order
+        return self._exchange.combine(self._y, self._for_y)
+
+    def partial_sums(self, received: StandardReceived) -> torch.Tensor:
         """bfloat16 [rows, hidden]: each token's experts of this rank, weighted and added."""
         local = received.topk_idx
         factors = torch.where(

@@ -1,0 +1,156 @@
+"""Makes reference values of a run: what it measured becomes what later runs are held to."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from compiler.reference.load import UnusableReferencesError, read_file
+from compiler.resources import host_code
+
+FIGURES = ("deepep_time", "kernel_time", "simple_nvl_bw", "simple_rdma_bw")
+"""What is accepted, where a record has it."""
+
+KEYS = (
+    "backend", "program", "mode", "operation", "variant", "data_type", "num_ranks", "num_hosts", "num_tokens",
+    "hidden", "num_experts", "num_topk", "num_sms", "timing", "counting",
+)  # fmt: skip
+"""Keys of a record that a reference matches, where they are not null."""
+
+TOLERANCE = 0.1
+"""A run may be worse by this share, or by as much as the starts themselves differ, whichever is more."""
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was written: new and replaced references, and runs that were left out with the reason."""
+
+    new: int
+    replaced: int
+    left_out: Sequence[str]
+
+
+class NothingToAcceptError(Exception):
+    """The tree holds no figure that could be a reference; the text says why."""
+
+
+def accept(results: Path, target: Path, tolerance: float = TOLERANCE) -> Accepted:
+    """Writes the figures of a tree's PASS runs into ``target``, replacing those of equal match and figure.
+
+    Raises NothingToAcceptError, UnusableReferencesError for a ``target`` that is no file of references,
+    NotAResultTreeError, and OSError.
+    """
+    host_code()
+    from deepep_host.files import write_text
+    from deepep_host.judge.session import read_plan
+    from deepep_host.toml_writer import dumps
+
+    plan = read_plan(results)
+    session = _object(results / "run.json")
+    found, left_out = _starts(results, plan)
+    if not found:
+        raise NothingToAcceptError(
+            f"{results} holds no figure of a run that passed" + "".join(f"\n  {why}" for why in left_out)
+        )
+    known: list[dict[str, Any]] = read_file(target)["reference"] if target.exists() else []
+    title = read_file(target)["title"] if target.exists() else f"Accepted from {plan['scenario']['name']}"
+    by_key = {_key(reference): reference for reference in known}
+    replaced = 0
+    fresh = [
+        _reference(match, figure, values, tolerance, plan, session)
+        for (match, figure), values in found.items()
+    ]
+    for reference in fresh:
+        replaced += _key(reference) in by_key
+        by_key[_key(reference)] = reference
+    document = {"schema": 1, "title": title, "reference": list(by_key.values())}
+    write_text(str(target), dumps(document))
+    return Accepted(len(fresh) - replaced, replaced, left_out)
+
+
+def _starts(results: Path, plan: Mapping[str, Any]) -> tuple[dict[tuple[str, str], list[float]], list[str]]:
+    from deepep_host.judge.hardware import read_hardware
+
+    found: dict[tuple[str, str], list[float]] = {}
+    left_out = []
+    for run in plan["runs"]:
+        run_dir = results / run["id"]
+        judged = _object(run_dir / "verdict.json")
+        if judged.get("verdict") != "PASS":
+            left_out.append(f"{run['id']}: its verdict is {judged.get('verdict') or 'missing'}")
+            continue
+        names = [host["name"] for host in run["hosts"]]
+        hardware = read_hardware(run_dir / f"metadata/node-{name}.toml" for name in names)
+        for record in _records(run_dir / str(judged.get("result_dir")) / "results.json"):
+            models = hardware.cpus if record.get("backend") == "gloo" else hardware.gpus
+            if len(models) != 1:
+                left_out.append(f"{run['id']}: its hosts' hardware is not known, or differs: {list(models)}")
+                break
+            match = {"cpu" if record.get("backend") == "gloo" else "gpu": models[0]}
+            if hardware.nic_gbit_s is not None and len(names) > 1:
+                match["nic_gbit_s"] = hardware.nic_gbit_s  # type: ignore[assignment]
+            version = (record.get("versions") or {}).get("deep_ep")
+            match |= {"deep_ep": version} if version else {}
+            match |= {key: record[key] for key in KEYS if record.get(key) is not None}
+            for figure in FIGURES:
+                value = record.get(figure)
+                if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+                    found.setdefault((json.dumps(match), figure), []).append(float(value))
+    return found, left_out
+
+
+def _reference(
+    match: str,
+    figure: str,
+    values: Sequence[float],
+    tolerance: float,
+    plan: Mapping[str, Any],
+    session: Mapping[str, Any],
+) -> dict[str, Any]:
+    logs = [math.log(value) for value in values]
+    middle = fmean(logs)
+    reference: dict[str, Any] = {"match": json.loads(match), "figure": figure, "value": math.exp(middle)}
+    if len(values) > 1:
+        from scipy.stats import t
+
+        half = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * stdev(logs) / math.sqrt(len(values))
+        reference["interval"] = [math.exp(middle - half), math.exp(middle + half)]
+        tolerance = min(max(tolerance, 1 - math.exp(min(logs) - max(logs))), 0.99)
+    reference |= {"tolerance": tolerance, "starts": len(values)}
+    provenance = {"kind": "measured", "source": f"deepep-compiler, scenario {plan['scenario']['name']}"}
+    for key, value in (("date", session.get("started_at")), ("run_id", session.get("run_id"))):
+        if isinstance(value, str):
+            provenance[key] = value
+    return reference | {"provenance": provenance}
+
+
+def _key(reference: Mapping[str, Any]) -> str:
+    return json.dumps([reference["match"], reference["figure"]], sort_keys=True)
+
+
+def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict) and item.get("baseline") is not True:
+            yield item
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+__all__ = ["Accepted", "NothingToAcceptError", "UnusableReferencesError", "accept"]

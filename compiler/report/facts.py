@@ -1,0 +1,69 @@
+"""What the page says beyond the judge's summary, as JSON (``$defs/report`` of summary.schema.json)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.report.model import Session
+
+
+def to_json(session: Session, comparison: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns spread, ratios, sweeps and the comparison."""
+    return {
+        "spread": [
+            {
+                "run": fact.run,
+                "operation": fact.operation,
+                "ranks": fact.ranks,
+                "median_s": fact.median_s,
+                "mad_s": fact.mad_s,
+                "outliers": [
+                    {"role": one.role, "label": one.label, "relative": one.relative, "speed": one.speed}
+                    for one in fact.outliers
+                ],
+            }
+            for run in session.runs
+            for fact in run.spread
+        ],
+        "ratios": [
+            {
+                "run": one.run,
+                "operation": one.operation,
+                "figure": one.figure,
+                "value": one.value,
+                "against": one.against,
+                "expected": one.expected,
+                "ratio": one.ratio,
+                "outcome": one.outcome,
+                "source": one.source,
+            }
+            for run in session.runs
+            for one in run.ratios
+        ],
+        "sweeps": [
+            {
+                "entry": sweep.entry,
+                "keys": list(sweep.keys),
+                "points": [
+                    {
+                        "values": dict(point.values),
+                        "runs": list(point.runs),
+                        "figures": [
+                            {
+                                "operation": one.operation,
+                                "global_bw": one.global_bw,
+                                "deepep_time": one.deepep_time,
+                                "starts": one.starts,
+                                "best": one.best,
+                            }
+                            for one in point.figures
+                        ],
+                    }
+                    for point in sweep.points
+                ],
+            }
+            for sweep in session.sweeps
+        ],
+        "comparison": dict(comparison) if comparison is not None else None,
+    }

@@ -1,0 +1,108 @@
+"""The summary as Markdown, for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.report.host_judge import VERDICTS, bandwidth, duration
+from compiler.report.model import Run, Session
+
+MOST_ROWS = 200
+"""Runs listed; a pull request's comment has a limit."""
+
+_MARKS = {
+    "PASS": "✅",
+    "FAIL": "❌",
+    "TIMEOUT": "⏱️",
+    "INVALID": "⚠️",
+    "UNVERIFIED": "❔",
+    "NOT_RUN": "⏭️",
+}
+
+
+def render_markdown(session: Session, comparison: str | None = None) -> str:
+    """Returns verdict, figures, reasons and suspects; ``comparison`` is appended as it is."""
+    counts = ", ".join(f"{session.counts[v]} {v}" for v in VERDICTS if session.counts[v])
+    mark = _MARKS["PASS" if session.passed else "FAIL"]
+    lines = [f"## {mark} {escape(session.scenario)}: {counts or 'nothing ran'}", ""]
+    lines += [f"> {escape(note)}" for note in _notes(session)]
+    lines += [""] if lines[-1].startswith(">") else []
+    if session.runs:
+        lines.append("| run | verdict | backend | operation | global bandwidth | time (median) |")
+        lines.append("| --- | --- | --- | --- | ---: | ---: |")
+        for run in session.runs[:MOST_ROWS]:
+            lines += _rows(run)
+        if len(session.runs) > MOST_ROWS:
+            lines.append(f"| … and {len(session.runs) - MOST_ROWS} more | | | | | |")
+        lines.append("")
+    for run in [run for run in session.runs if run.reasons][:MOST_ROWS]:
+        lines += _reasons(run)
+    slow = [(run, fact) for run in session.runs for fact in run.spread if fact.outliers]
+    if slow:
+        lines += ["**Out of line:**", ""]
+        for run, fact in slow[:MOST_ROWS]:
+            names = ", ".join(f"{o.role} {escape(o.label)} {o.relative:+.1%}" for o in fact.outliers[:5])
+            lines.append(f"- {escape(run.label)}, {escape(fact.operation)}: {names}")
+        lines.append("")
+    missed = [one for run in session.runs for one in run.ratios if one.outcome == "worse"]
+    if missed:
+        lines += ["**Below the reference:**", ""]
+        lines += [
+            f"- {escape(one.run)}, {escape(one.operation)}: {one.figure} {one.ratio:.0%} of "
+            f"{escape(one.source)}"
+            for one in missed[:MOST_ROWS]
+        ]
+        lines.append("")
+    if comparison:
+        lines += [comparison.rstrip(), ""]
+    return "\n".join(lines)
+
+
+def _notes(session: Session) -> Iterator[str]:
+    if session.origin:
+        yield f"{session.origin}: nothing of it can be verified."
+    if session.stand_in:
+        yield "A CPU stand-in (gloo) moved the tokens: these are not DeepEP's figures."
+    for _, hosts in session.one_machine:
+        yield f"{', '.join(hosts)} are one physical machine: nothing crossed a network between them."
+    for name, value, requested in session.capped:
+        yield f"{name}: {value} instead of {requested} (capped by the inventory)."
+
+
+def _rows(run: Run) -> list[str]:
+    rows = []
+    for number, record in enumerate((run.records if run.counts else []) or [None]):
+        first = number == 0
+        cells = [
+            escape(run.label) if first else "",
+            f"{_MARKS.get(run.verdict, '')} {run.verdict}" if first else "",
+            escape((record.backend if record else "") or run.backend)
+            + (" (stand-in)" if run.stand_in else ""),
+            escape(record.name) if record else "\N{EN DASH}",
+            bandwidth(record.global_bw) if record else "\N{EN DASH}",
+            duration(record.deepep_time, "µs") if record else "\N{EN DASH}",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return rows
+
+
+def _reasons(run: Run) -> list[str]:
+    cause = run.reasons[0]
+    where = f" (`{cause.file}{':' + str(cause.line) if cause.line else ''}`)" if cause.file else ""
+    where = where if "`" not in (cause.file or "") and "\n" not in where else ""
+    lines = [f"**{escape(run.label)}: {run.verdict}.** {escape(cause.text)}{where}", ""]
+    if cause.remedy:
+        lines += [f"- what helps: {escape(cause.remedy)}"]
+    if run.suspect:
+        lines += [f"- suspect: {escape(run.suspect.text)}"]
+    more = len(run.reasons) - 1
+    if more:
+        lines += [f"- and {more} more finding{'' if more == 1 else 's'}"]
+    return [*lines, ""] if lines[-1] else lines
+
+
+def escape(text: str) -> str:
+    """Returns a text from a tree as plain text in Markdown, on one line."""
+    for character in "\\`*_{}[]<>#|!~@":
+        text = text.replace(character, "\\" + character if character != "@" else "@\u200b")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

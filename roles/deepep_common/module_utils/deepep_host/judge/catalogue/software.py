@@ -1,0 +1,255 @@
+"""What PyTorch, CUDA, NCCL, the operating system and launchers print."""
+
+from __future__ import annotations
+
+import re
+
+from .model import NET, PEER, Group, Signature
+
+MEMORY = Group(
+    "Memory, disks and signals",
+    (
+        Signature(
+            "cuda-oom",
+            (b"CUDA out of memory", b"OutOfMemoryError"),
+            "a GPU's memory is exhausted",
+            "the sizes need more than there is (V2 prefill: 39 to 44 GiB), or another process holds it",
+            "fewer tokens, or free the GPU of other processes",
+            "PyTorch",
+            part="memory",
+        ),
+        Signature(
+            "host-oom",
+            (
+                b"oom_kill",
+                b"oom-kill",
+                b"Out of memory: Killed",
+                b"Cannot allocate memory",
+                b"you tried to allocate",
+                b"MemoryError",
+            ),
+            "the host's memory is exhausted",
+            "the sizes need more than the host, or its control group, allows",
+            "fewer tokens or ranks per host, or more memory",
+            "Linux",
+            part="memory",
+        ),
+        Signature(
+            "rank-killed",
+            (b"(SIGKILL) received by PID", b"Killed"),
+            "a process was killed",
+            "the out-of-memory killer, or a person",
+            "look for the out-of-memory killer in dmesg, or for someone who killed it",
+            "torchrun, shell",
+            re.compile(rb"\(SIGKILL\) received by PID|(?:^|\s)Killed\s*$"),
+            part="process",
+        ),
+        Signature(
+            "rank-crashed",
+            (
+                b"Segmentation fault",
+                b"Bus error",
+                b"Fatal Python error",
+                b"core dumped",
+                b"(SIGSEGV) received by PID",
+                b"(SIGABRT) received by PID",
+                b"(SIGBUS) received by PID",
+            ),
+            "a process crashed",
+            "a fault in a native library, libraries that do not fit together, or faulty memory",
+            "look at the lines before it; check that libraries fit together",
+            "libc, Python, torchrun",
+            part="process",
+        ),
+        Signature(
+            "no-space",
+            (b"No space left on device",),
+            "a disk or shared memory is full",
+            "the work directory, /tmp or /dev/shm is too small",
+            "free space in the work directory (deepep_work_dir), /tmp or /dev/shm",
+            "Linux",
+            part="disk",
+        ),
+    ),
+)
+
+CUDA = Group(
+    "CUDA and NCCL",
+    (
+        Signature(
+            "xid",
+            (b"NVRM: Xid",),
+            "the GPU driver reports a fault",
+            "79: fell off the bus; 48, 63, 64, 94, 95: memory errors; 74: NVLink; 13, 31, 43: the program",
+            "look the number up in NVIDIA's list of Xid errors; reset or replace the GPU where it says so",
+            "NVIDIA driver",
+            part="gpu",
+        ),
+        Signature(
+            "cuda-ecc",
+            (b"uncorrectable ECC error", b"cudaErrorECCUncorrectable"),
+            "a GPU's memory is faulty",
+            "an uncorrectable memory error",
+            "take the GPU out of service; nvidia-smi -q -d ECC",
+            "CUDA",
+            part="gpu",
+        ),
+        Signature(
+            "cuda-error",
+            (b"CUDA error", b"cudaError", b"CUDA driver version is insufficient"),
+            "a CUDA call failed",
+            "a fault in a kernel that ran before, a GPU fault, or a driver that is too old",
+            "look for Xid in dmesg; run again with CUDA_LAUNCH_BLOCKING=1 to find the call",
+            "CUDA",
+            part="gpu",
+        ),
+        Signature(
+            "nccl-watchdog",
+            (b"Watchdog caught collective operation timeout",),
+            "a collective call never completed",
+            "another rank died, hangs or is in another call",
+            PEER,
+            "PyTorch, ProcessGroupNCCL",
+            victim=True,
+            suspect=re.compile(rb"\[[Rr]ank (?P<waited>\d+)\]"),
+        ),
+        Signature(
+            "nccl-error",
+            (
+                b"NCCL error",
+                b"ncclSystemError",
+                b"ncclInternalError",
+                b"ncclUnhandledCudaError",
+                b"ncclInvalidUsage",
+                b"ncclRemoteError",
+            ),
+            "NCCL failed",
+            "a network, driver or usage error that NCCL names on the next lines",
+            "run again with NCCL_DEBUG=INFO; check NCCL_SOCKET_IFNAME and NCCL_IB_HCA",
+            "NCCL",
+        ),
+    ),
+)
+
+LAUNCHER = Group(
+    "Meeting, launching and pulling images",
+    (
+        Signature(
+            "port-in-use",
+            (b"Address already in use", b"EADDRINUSE"),
+            "the rendezvous port was taken",
+            "another run, or what one left behind",
+            "run again: every attempt takes a fresh port",
+            "Linux",
+            part="process",
+        ),
+        Signature(
+            "rendezvous",
+            (
+                b"The client socket has timed out after",
+                b"RendezvousTimeoutError",
+                b"RendezvousConnectionError",
+                b"Timed out waiting for clients",
+                b"The client socket has failed to connect",
+            ),
+            "the hosts did not meet",
+            "a host was not started, a firewall, the wrong interface, or different rendezvous ids",
+            NET,
+            "PyTorch c10d",
+            victim=True,
+        ),
+        Signature(
+            "gloo-mesh",
+            (b"Gloo connectFullMesh failed",),
+            "the ranks could not connect to each other",
+            "a host resolves its own name to an address that others cannot reach, or a firewall",
+            NET,
+            "gloo",
+            victim=True,
+        ),
+        Signature(
+            "peer-gone",
+            (b"Connection closed by peer", b"Connection reset by peer", b"Broken pipe"),
+            "a peer's connection broke",
+            "the peer's process ended",
+            PEER,
+            "gloo, sockets",
+            # PyTorch warns like this (a W before the date) when ranks of a good run end one after the other.
+            re.compile(rb"^(?!(?:\[rank\d+\]:)?\[W\d)"),
+            victim=True,
+        ),
+        Signature(
+            "gloo-timeout",
+            (b"Timed out waiting", b"Application timeout caused pair closure"),
+            "a peer did not answer in time",
+            "the peer's process is dead, stopped or hangs",
+            PEER,
+            "gloo",
+            re.compile(rb"gloo|Timed out waiting \d+ms|pair closure"),
+            victim=True,
+        ),
+        Signature(
+            "image-credentials",
+            (
+                b"401 Unauthorized",
+                b"toomanyrequests",
+                b"failed to import docker image",
+                b"pull access denied",
+            ),
+            "the image could not be pulled",
+            "wrong or missing credentials, or the registry's limit of requests",
+            "check deepep_registries and the registry's limits",
+            "container runtimes, pyxis",
+            part="configuration",
+        ),
+        Signature(
+            "slurm-time",
+            (b"DUE TO TIME LIMIT",),
+            "Slurm ended the job at its time limit",
+            "the job took longer than time_limit, or hung",
+            "raise time_limit",
+            "Slurm",
+        ),
+    ),
+)
+
+OTHER = Group(
+    "Python",
+    (
+        Signature(
+            "module-missing",
+            (b"No module named",),
+            "a Python package is missing",
+            "another interpreter or image than intended",
+            "check deepep_python, or the image",
+            "Python",
+            part="software",
+        ),
+        Signature(
+            "library-mismatch",
+            (b"undefined symbol:", b"error while loading shared libraries"),
+            "a library is missing or of another version",
+            "single packages of an image were upgraded or pinned anew",
+            "check the image; do not upgrade single packages in it",
+            "ld.so",
+            part="software",
+        ),
+        Signature(
+            "child-failed",
+            (b"ChildFailedError",),
+            "torchrun reports that a rank failed",
+            "the rank's own lines say why",
+            PEER,
+            "torchrun",
+            victim=True,
+        ),
+        Signature(
+            "traceback",
+            (b"Traceback (most recent call last)",),
+            "a Python error",
+            "the last line of the traceback says it",
+            "read the lines below it",
+            "Python",
+        ),
+    ),
+)

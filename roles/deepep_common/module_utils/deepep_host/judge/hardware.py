@@ -1,0 +1,88 @@
+"""Which GPUs and NICs the hosts of a run have, from their metadata files.
+
+Python 3.8 cannot read TOML; these files are written by this project line by line, and only a few keys of them
+are needed here, so that a reader for exactly that form is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*Gb")
+_TABLE = re.compile(r"^\[\[?([^\]]+)\]\]?\s*$")
+
+
+class Hardware(NamedTuple):
+    """GPU and CPU models of all hosts (each once), and what the NICs of a GPU carry, in GB/s.
+
+    ``nic_gbit_s`` is the rate of one port in Gb/s. None: not known.
+    """
+
+    gpus: tuple[str, ...]
+    cpus: tuple[str, ...]
+    nic_gb_s: float | None
+    nic_gbit_s: float | None
+    nic_text: str
+
+
+UNKNOWN = Hardware((), (), None, None, "")
+
+
+def read_hardware(paths: Iterable[Path]) -> Hardware:
+    """Returns what the metadata files of a run's hosts say; what cannot be read says nothing."""
+    gpus: dict[str, None] = {}
+    cpus: dict[str, None] = {}
+    rates: list[float] = []
+    per_gpu: list[float] = []
+    unknown = False
+    for path in paths:
+        names: list[str] = []
+        arch = ""
+        links: list[float] = []
+        for table, key, value in _pairs(path):
+            if table == "gpus" and key == "name" and isinstance(value, str):
+                names.append(value)
+            elif (table, key) == ("system", "gpu_arch_type") and isinstance(value, str) and value != "null":
+                arch = value
+            elif (table, key) == ("system", "cpu_model_name") and isinstance(value, str):
+                cpus[value] = None
+            elif (table, key) == ("network", "infiniband_rates") and isinstance(value, list):
+                links = [float(m.group(1)) for text in value for m in [_RATE.search(str(text))] if m]
+        gpus.update(dict.fromkeys(names or ([arch] if arch else [])))
+        if links:
+            number = max(len(names), 1)
+            rates.append(max(links))
+            # Where a host has more NICs than GPUs, a GPU may use several.
+            per_gpu.append(max(links) * max(1, math.ceil(len(links) / number)))
+        else:
+            unknown = True
+    if unknown or not per_gpu:
+        return Hardware(tuple(gpus), tuple(cpus), None, None, "")
+    text = f"{max(per_gpu):g} Gb/s per GPU"
+    return Hardware(tuple(gpus), tuple(cpus), max(per_gpu) / 8, max(rates), text)
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """Yields (table, key, value) of simple lines; values are JSON, as this project writes them."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    table = ""
+    for line in lines:
+        header = _TABLE.match(line)
+        if header:
+            table = header.group(1)
+            continue
+        key, found, text = line.partition(" = ")
+        if not found:
+            continue
+        try:
+            yield table, key.strip('"'), json.loads(text)
+        except ValueError:
+            continue

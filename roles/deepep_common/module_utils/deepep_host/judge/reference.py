@@ -1,0 +1,78 @@
+"""Holds a run's figures against reference values.
+
+A reference is data: what it matches, a figure, its value and tolerance, and where it comes from
+(reference.schema.json). Every key of ``match`` must be equal to the record's, or to the hardware's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .hardware import Hardware
+
+TIMES = ("deepep_time", "kernel_time", "total_time")
+"""Figures of which less is better."""
+
+WITHIN, WORSE, BETTER = "within", "worse", "better"
+
+
+def compare_record(
+    record: Mapping[str, Any], hardware: Hardware, references: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Returns one comparison for each reference that fits a record (``$defs/against`` of the summary)."""
+    found = []
+    for reference in references:
+        value = record.get(str(reference["figure"]))
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not fits(record, hardware, reference)
+        ):
+            continue
+        expected, tolerance = float(reference["value"]), float(reference["tolerance"])
+        ratio = value / expected
+        gain = 1 / ratio if reference["figure"] in TIMES and ratio else ratio
+        outcome = WORSE if gain < 1 - tolerance else BETTER if gain > 1 + tolerance else WITHIN
+        provenance = reference.get("provenance")
+        found.append(
+            {
+                "operation": record.get("operation"),
+                "figure": reference["figure"],
+                "value": value,
+                "reference": expected,
+                "tolerance": tolerance,
+                "ratio": ratio,
+                "outcome": outcome,
+                "source": str(provenance.get("source", "")) if isinstance(provenance, dict) else "",
+            }
+        )
+    return found
+
+
+def fits(record: Mapping[str, Any], hardware: Hardware, reference: Mapping[str, Any]) -> bool:
+    """Returns whether a reference is of what a record measured."""
+    match = reference["match"]
+    if match["backend"] != record.get("backend") or match["operation"] != record.get("operation"):
+        return False  # most do not fit: decided first
+    return all(_equal(key, wanted, record, hardware) for key, wanted in match.items())
+
+
+def _equal(key: str, wanted: Any, record: Mapping[str, Any], hardware: Hardware) -> bool:
+    if key == "gpu":
+        # Whole words: H20 is not H200, and H100 PCIe is another GPU than H100.
+        pattern = rf"(?<![A-Za-z0-9]){re.escape(str(wanted))}(?![A-Za-z0-9]| PCIe| NVL)"
+        return bool(hardware.gpus) and all(re.search(pattern, gpu) for gpu in hardware.gpus)
+    if key == "cpu":
+        return hardware.cpus == (wanted,)
+    if key == "nic_gbit_s":
+        return bool(hardware.nic_gbit_s == wanted)
+    if key == "deep_ep":
+        versions = record.get("versions")
+        version = versions.get("deep_ep") if isinstance(versions, dict) else None
+        return (
+            isinstance(version, str) and re.match(rf"{re.escape(str(wanted))}(?:[.+]|$)", version) is not None
+        )
+    value = record.get(key)
+    return type(value) is type(wanted) and bool(value == wanted)

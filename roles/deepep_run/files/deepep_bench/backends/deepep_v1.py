@@ -1,0 +1,384 @@
+"""DeepEP V1, ``deep_ep.Buffer``: standard mode by NVLink (and RDMA between hosts), and low latency."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import torch
+
+from ..config import Config
+from ..device import Device
+from ..kernel_limits import V1_DEFAULT_SMS, refuse, v1_problems
+from ..links import rdma_ports, settle_nvshmem
+from ..own_test import BACK_TO_BACK, PROFILED_CALLS, PROFILED_TOGETHER, back_to_back, mean
+from ..world import World
+from .base import (
+    Inputs,
+    LowLatencyExchange,
+    LowLatencyReceived,
+    OwnTest,
+    Payload,
+    StandardExchange,
+    StandardReceived,
+)
+from .deepep_base import DeepEPBase, packed, unpacked
+
+_GROUP = 8  # ranks that V1 connects by NVLink
+_DEFAULT_QPS = 24
+_HEADER_BYTES = 16  # what V1's test counts besides values and scales of a low-latency fp8 token
+_COUNT_MASK = (1 << 32) - 1
+
+
+class DeepEPV1Backend(DeepEPBase):
+    name = "deepep_v1"
+
+    @classmethod
+    def refuse_unless_possible(cls, config: Config, world: World) -> None:
+        refuse(v1_problems(config, world))
+        super().refuse_unless_possible(config, world)
+
+    @property
+    def hierarchical(self) -> bool:
+        return self.config.mode == "standard"
+
+    def _prepare_environment(self) -> None:
+        told = settle_nvshmem(self.config, self.world, rdma_ports(), os.environ)
+        if told:
+            self._settled.append(told)
+
+    def _open_buffer(self, group: Any) -> Any:
+        buffer_class = self._package.module.Buffer
+        config, size = self.config, self.world.size
+        if config.mode == "low_latency":
+            self._nvl_bytes = 0
+            self._rdma_bytes = buffer_class.get_low_latency_rdma_size_hint(
+                config.tokens, config.hidden_size, size, config.num_experts
+            )
+            self._qps = config.num_qps_per_rank or config.num_experts // size
+            extra = {
+                "low_latency_mode": True,
+                "allow_nvlink_for_low_latency_mode": config.allow_nvlink_for_low_latency,
+            }
+        else:
+            self._sms = config.num_sms or V1_DEFAULT_SMS
+            buffer_class.set_num_sms(self._sms)
+            configs = [buffer_class.get_dispatch_config(size), buffer_class.get_combine_config(size)]
+            row = 2 * config.hidden_size
+            self._nvl_bytes = max(each.get_nvl_buffer_size_hint(row, size) for each in configs)
+            self._rdma_bytes = max(each.get_rdma_buffer_size_hint(row, size) for each in configs)
+            self._qps = config.num_qps_per_rank or max(_DEFAULT_QPS, self._sms)
+            extra = {}
+        self._refuse_unless_free("DeepEP's buffer", self._nvl_bytes + self._rdma_bytes)
+        return buffer_class(
+            group,
+            num_nvl_bytes=self._nvl_bytes,
+            num_rdma_bytes=self._rdma_bytes,
+            num_qps_per_rank=self._qps,
+            allow_mnnvl=config.allow_mnnvl,
+            explicitly_destroy=True,
+            **extra,
+        )
+
+    def standard(self) -> StandardExchange:
+        return _Standard(self.config, self.world, self._buffer, self.device_of_rank)
+
+    def low_latency(self) -> LowLatencyExchange:
+        index_type = getattr(self._package.module, "topk_idx_t", torch.int64)
+        return _LowLatency(self.config, self.world, self._buffer, self.device_of_rank, index_type)
+
+    def effective(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"num_nvl_bytes": self._nvl_bytes, "num_rdma_bytes": self._rdma_bytes}
+        uses_network = self.config.mode == "low_latency" or self.world.size > _GROUP
+        found["num_qps_per_rank"] = self._qps if uses_network else None
+        if self.config.mode == "standard":
+            found["num_sms"] = self._sms
+            found["chunks"] = f"DeepEP's default for {self.world.size} ranks"
+        return found
+
+
+@dataclass(frozen=True)
+class _Dispatched:
+    """The six values of ``Buffer.dispatch``, less the event."""
+
+    x: Any
+    topk_idx: torch.Tensor
+    topk_weights: torch.Tensor
+    per_expert: list[int]
+    handle: Any
+
+
+class _Standard(StandardExchange):
+    can_repeat = True
+
+    def __init__(self, config: Config, world: World, buffer: Any, device: Device) -> None:
+        self._config = config
+        self._world = world
+        self._buffer = buffer
+        self._device = device
+        self._dispatch_config = buffer.get_dispatch_config(world.size)
+        self._combine_config = buffer.get_combine_config(world.size)
+
+    def prepare(self, payload: Payload) -> Any:
+        ready = packed(payload)
+        if isinstance(ready, tuple):
+            # column by column, as the GEMM after it wants them and DeepEP's test has them
+            return ready[0], ready[1].t().contiguous().t()
+        return ready
+
+    def dispatch(self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor) -> _Dispatched:
+        per_rank, per_rdma_rank, per_expert, in_rank, _ = self._buffer.get_dispatch_layout(
+            topk_idx, self._config.num_experts
+        )
+        received, idx, weights, counts, handle, _ = self._buffer.dispatch(
+            x,
+            num_tokens_per_rank=per_rank,
+            num_tokens_per_rdma_rank=per_rdma_rank,
+            is_token_in_rank=in_rank,
+            num_tokens_per_expert=per_expert,
+            topk_idx=topk_idx,
+            topk_weights=topk_weights,
+            config=self._dispatch_config,
+        )
+        return _Dispatched(received, idx, weights, counts, handle)
+
+    def readable(self, received: _Dispatched) -> StandardReceived:
+        source = None
+        if self._world.size <= _GROUP:
+            # handle[0][i][r]: rows that ranks 0 to i send to rank r; handle[3]: the token at its source
+            ends = received.handle[0][:, self._world.rank].long()
+            tokens = received.handle[3].long()
+            rows = torch.arange(tokens.numel(), device=tokens.device)
+            source = torch.bucketize(rows, ends, right=True) * self._config.tokens + tokens
+        return StandardReceived(
+            payload=unpacked(received.x),
+            topk_idx=received.topk_idx.long(),
+            topk_weights=received.topk_weights,
+            per_expert=list(received.per_expert),
+            handle=received.handle,
+            source=source,
+        )
+
+    def repeat(self, x: Any, received: _Dispatched) -> _Dispatched:
+        again = self._buffer.dispatch(x, handle=received.handle, config=self._dispatch_config)[0]
+        return _Dispatched(
+            again, received.topk_idx, received.topk_weights, received.per_expert, received.handle
+        )
+
+    def combine(self, y: torch.Tensor, received: _Dispatched) -> torch.Tensor:
+        combined: torch.Tensor = self._buffer.combine(y, received.handle, config=self._combine_config)[0]
+        return combined
+
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        if self._world.size > _GROUP:
+            return self._internode_tests(inputs, tick)
+        rows, hidden = inputs.y.shape
+        bfloat16_bytes = 2.0 * rows * hidden
+        factor = (1 + 4 / 128) / 2 if self._config.fp8 else 1.0
+        handle = inputs.received.handle
+
+        def dispatch() -> object:
+            return self._buffer.dispatch(inputs.x, handle=handle, config=self._dispatch_config)
+
+        def combine() -> object:
+            return self._buffer.combine(inputs.y, handle, config=self._combine_config)
+
+        found = {}
+        for name, call, text, size in (
+            ("dispatch", dispatch, "cached handle, default chunks", bfloat16_bytes * factor),
+            ("combine", combine, "without weights, default chunks", bfloat16_bytes),
+        ):
+            tick(f"as DeepEP's own test: {name}")
+            seconds = back_to_back(self._device, call)
+            found[name] = OwnTest("v1_intranode", text, BACK_TO_BACK, seconds, size, None, {})
+        return found
+
+    def _internode_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        rows, hidden = inputs.y.shape
+        factor = (1 + 4 / 128) / 2 if self._config.fp8 else 1.0
+        hosts = inputs.topk_idx // (self._config.num_experts // (self._world.size // _GROUP))
+        sent = sum(int((hosts == host).any(dim=1).sum()) for host in range(self._world.size // _GROUP))
+        handle = inputs.received.handle
+
+        def dispatch() -> object:
+            return self._buffer.dispatch(inputs.x, handle=handle, config=self._dispatch_config)
+
+        def combine() -> object:
+            return self._buffer.combine(inputs.y, handle, config=self._combine_config)
+
+        found = {}
+        for name, call, size in (
+            ("dispatch", dispatch, 2.0 * hidden * factor),
+            ("combine", combine, 2.0 * hidden),
+        ):
+            tick(f"as DeepEP's own test: {name}")
+            times = self._device.kernel_times(
+                call,
+                {"kernel": f"::{name}<", "notify": "notify"},
+                PROFILED_CALLS,
+                before_all=lambda: None,
+                before_each=lambda: None,
+                warm=False,
+            )
+            if not times.get("kernel"):
+                continue
+            parts = {key: mean(values) for key, values in times.items() if values}
+            text = "cached handle, default chunks"
+            found[name] = OwnTest(
+                "v1_internode", text, PROFILED_TOGETHER, parts["kernel"], rows * size, sent * size, parts
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """What ``Buffer.low_latency_dispatch`` returns, less event and hook."""
+
+    x: Any
+    count: torch.Tensor
+    handle: Any
+
+
+class _LowLatency(LowLatencyExchange):
+    can_split = True
+
+    def __init__(
+        self, config: Config, world: World, buffer: Any, device: Device, index_type: torch.dtype
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._buffer = buffer
+        self._device = device
+        self._index_type = index_type
+        self._calls = 0
+        self.can_capture = device.graphs
+
+    @property
+    def turn(self) -> int:
+        return self._calls % 2
+
+    def dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> _Slots:
+        return self._dispatch(x, topk_idx, hook=False)[0]
+
+    def send_dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> tuple[_Slots, Callable[[], None]]:
+        return self._dispatch(x, topk_idx, hook=True)
+
+    def _dispatch(
+        self, x: torch.Tensor, topk_idx: torch.Tensor, hook: bool, **extra: Any
+    ) -> tuple[_Slots, Any]:
+        config = self._config
+        self._calls += 1
+        received, count, handle, _, receive = self._buffer.low_latency_dispatch(
+            x,
+            topk_idx.to(self._index_type),
+            config.tokens,
+            config.num_experts,
+            use_fp8=config.fp8,
+            round_scale=config.round_scale and config.fp8,
+            use_ue8m0=config.use_ue8m0 and config.fp8,
+            async_finish=False,
+            return_recv_hook=hook,
+            **extra,
+        )
+        return _Slots(received, count, handle), receive
+
+    def readable(self, received: _Slots) -> LowLatencyReceived:
+        info, ranges = received.handle[0].long(), received.handle[1]
+        counts = received.count.tolist()
+        experts, slots = info.shape
+        source = torch.full((experts, slots), -1, dtype=torch.int64, device=info.device)
+        for expert, row in enumerate(ranges.tolist()):
+            for rank, value in enumerate(row):
+                first, count = value >> 32, value & _COUNT_MASK
+                tokens = info[expert, first : first + count] % self._config.tokens
+                source[expert, first : first + count] = rank * self._config.tokens + tokens
+        return LowLatencyReceived(unpacked(received.x), counts, received.handle, source)
+
+    def combine(
+        self, y: torch.Tensor, topk_idx: torch.Tensor, topk_weights: torch.Tensor, received: _Slots
+    ) -> torch.Tensor:
+        return self._combine(y, topk_idx, topk_weights, received, hook=False)[0]
+
+    def send_combine(
+        self, y: torch.Tensor, topk_idx: torch.Tensor, topk_weights: torch.Tensor, received: _Slots
+    ) -> tuple[torch.Tensor, Callable[[], None]]:
+        return self._combine(y, topk_idx, topk_weights, received, hook=True)
+
+    def _combine(
+        self,
+        y: torch.Tensor,
+        topk_idx: torch.Tensor,
+        topk_weights: torch.Tensor,
+        received: _Slots,
+        hook: bool,
+    ) -> tuple[torch.Tensor, Any]:
+        self._calls += 1
+        combined, _, receive = self._buffer.low_latency_combine(
+            y,
+            topk_idx.to(self._index_type),
+            topk_weights,
+            received.handle,
+            async_finish=False,
+            return_recv_hook=hook,
+        )
+        return combined, receive
+
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        hidden = self._config.hidden_size
+        selections = int((inputs.topk_idx >= 0).sum())
+        value_bytes = hidden + hidden / 128 * 4 + _HEADER_BYTES if self._config.fp8 else 2.0 * hidden
+        sizes = {"dispatch": selections * value_bytes, "combine": selections * 2.0 * hidden}
+        nvlink = self._world.num_hosts == 1 and self._config.allow_nvlink_for_low_latency
+
+        def test(name: str, text: str, method: str, seconds: float, parts: dict[str, float]) -> OwnTest:
+            size = sum(sizes.values()) if name == "both" else sizes[name]
+            by_link = (size, None) if nvlink else (None, size)
+            return OwnTest("v1_ll", text, method, seconds, by_link[0], by_link[1], parts)
+
+        local_experts = self._config.num_experts // self._world.size
+        # the test counts what each expert gets, in the kernel
+        stats = torch.zeros(local_experts, dtype=torch.int32, device=inputs.x.device)
+        counted = {"cumulative_local_expert_recv_stats": stats}
+
+        def both() -> None:
+            received, _ = self._dispatch(inputs.x, inputs.topk_idx, hook=False, **counted)
+            self.combine(inputs.y, inputs.topk_idx, inputs.topk_weights, received)
+
+        def apart() -> None:
+            received, receive = self._dispatch(inputs.x, inputs.topk_idx, hook=True, **counted)
+            self._device.stay_busy()
+            receive()
+            _, receive = self.send_combine(inputs.y, inputs.topk_idx, inputs.topk_weights, received)
+            self._device.stay_busy()
+            receive()
+
+        tick("as DeepEP's own test: both")
+        text = "dispatch, then combine"
+        found = {"both": test("both", text, BACK_TO_BACK, back_to_back(self._device, both), {})}
+        kernels = {name: f"::{name}<" for name in sizes}
+        tick("as DeepEP's own test: kernels")
+        whole = self._profile(both, kernels)
+        tick("as DeepEP's own test: send and receive")
+        split = self._profile(apart, kernels)
+        for name in sizes:
+            times, phases = whole.get(name, []), split.get(name, [])
+            if len(times) != PROFILED_CALLS:
+                continue  # the profiler saw something else: no figure is better than a wrong one
+            parts = {"kernel": mean(times)}
+            if len(phases) == 2 * PROFILED_CALLS:
+                parts.update(send=mean(phases[0::2]), receive=mean(phases[1::2]))
+            found[name] = test(name, text, PROFILED_TOGETHER, parts["kernel"], parts)
+        return found
+
+    def _profile(self, call: Callable[[], object], kernels: dict[str, str]) -> dict[str, list[float]]:
+        device = self._device
+
+        def before_all() -> None:
+            # the CPU gets ahead of the GPU, and all ranks begin together
+            device.stay_busy()
+            device.meet()
+
+        return device.kernel_times(
+            call, kernels, PROFILED_CALLS, before_all, before_each=lambda: None, warm=False
+        )

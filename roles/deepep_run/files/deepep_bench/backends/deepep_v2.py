@@ -1,0 +1,203 @@
+"""DeepEP V2, ``deep_ep.ElasticBuffer``: standard mode. Kernels are compiled when first called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import torch
+
+from ..config import Config
+from ..device import Device
+from ..errors import RefusedError
+from ..kernel_limits import refuse, v2_problems
+from ..own_test import PROFILED_APART, PROFILED_CALLS, mean
+from ..world import World
+from . import package
+from .base import Inputs, LowLatencyExchange, OwnTest, Payload, StandardExchange, StandardReceived
+from .deepep_base import DeepEPBase, packed, unpacked
+
+_DISPATCH_CALL = "with counts and CPU sync, each token's experts in ascending order"
+
+
+class DeepEPV2Backend(DeepEPBase):
+    name = "deepep_v2"
+
+    @classmethod
+    def refuse_unless_possible(cls, config: Config, world: World) -> None:
+        refuse(v2_problems(config, world))
+        found = package.load()
+        if not found.elastic:
+            raise RefusedError(
+                f"backend = 'deepep_v2': the installed deep_ep ({found.version}) has no ElasticBuffer; use "
+                "deepep_v1, or an image with DeepEP 2"
+            )
+        super().refuse_unless_possible(config, world)
+
+    @property
+    def hierarchical(self) -> bool:
+        return True
+
+    def _prepare_environment(self) -> None:
+        if self.world.num_hosts == 1:
+            self._set_default("EP_DISABLE_GIN", "1", "one host needs no network")
+
+    def _open_buffer(self, group: Any) -> Any:
+        elastic, config = self._package.module.ElasticBuffer, self.config
+        sizes = {
+            "num_max_tokens_per_rank": config.tokens,
+            "hidden": config.hidden_size,
+            "num_topk": config.num_topk,
+        }
+        self._bytes = int(elastic.get_buffer_size_hint(group, **sizes))
+        self._refuse_unless_free("DeepEP's buffer", self._bytes)
+        # as its own test: every SM that helps, since nothing is computed meanwhile
+        buffer = elastic(group, prefer_overlap_with_compute=False, explicitly_destroy=True, **sizes)
+        self._sms = config.num_sms or buffer.get_theoretical_num_sms(config.num_experts, config.num_topk)
+        self._qps = config.num_qps_per_rank or buffer.get_theoretical_num_qps(self._sms)
+        return buffer
+
+    def standard(self) -> StandardExchange:
+        index_type = self._package.module.topk_idx_t
+        return _Standard(
+            self.config, self.world, self._buffer, self.device_of_rank, index_type, self._sms, self._qps
+        )
+
+    def low_latency(self) -> LowLatencyExchange:
+        raise RefusedError("mode = low_latency: V2 has no low-latency kernels; use deepep_v1")
+
+    def effective(self) -> dict[str, Any]:
+        return {
+            "num_sms": self._sms,
+            "num_qps_per_rank": self._qps if self.world.num_hosts > 1 else None,
+            "buffer_bytes": self._bytes,
+            "logical_domain": "{} x {}".format(*self._buffer.get_logical_domain_size()),
+        }
+
+
+@dataclass(frozen=True)
+class _Dispatched:
+    """The five values of ``ElasticBuffer.dispatch``, less the event."""
+
+    x: Any
+    topk_idx: torch.Tensor
+    topk_weights: torch.Tensor
+    handle: Any
+
+
+class _Standard(StandardExchange):
+    can_repeat = True
+
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        buffer: Any,
+        device: Device,
+        index_type: torch.dtype,
+        num_sms: int,
+        num_qps: int,
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._buffer = buffer
+        self._device = device
+        self._index_type = index_type
+        self._resources = {"num_sms": num_sms, "num_qps": num_qps}
+
+    def prepare(self, payload: Payload) -> Any:
+        return packed(payload)
+
+    def dispatch(self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor) -> _Dispatched:
+        received, idx, weights, handle, _ = self._buffer.dispatch(
+            x,
+            topk_idx=topk_idx.to(self._index_type),
+            topk_weights=topk_weights,
+            num_experts=self._config.num_experts,
+            num_max_tokens_per_rank=self._config.tokens,
+            do_cpu_sync=True,
+            **self._resources,
+        )
+        return _Dispatched(received, idx, weights, handle)
+
+    def readable(self, received: _Dispatched) -> StandardReceived:
+        idx = received.topk_idx.long()
+        return StandardReceived(
+            payload=unpacked(received.x),
+            topk_idx=idx,
+            # V2 passes the weights of all experts on; those of other ranks mean nothing here
+            topk_weights=received.topk_weights.masked_fill(idx < 0, 0.0),
+            per_expert=list(received.handle.num_recv_tokens_per_expert_list),
+            handle=received.handle,
+            source=received.handle.recv_src_metadata[:, 0].long(),
+        )
+
+    def repeat(self, x: Any, received: _Dispatched) -> _Dispatched:
+        again, idx, _, _, _ = self._buffer.dispatch(x, handle=received.handle, **self._resources)
+        return _Dispatched(
+            again, received.topk_idx if idx is None else idx, received.topk_weights, received.handle
+        )
+
+    def combine(self, y: torch.Tensor, received: _Dispatched) -> torch.Tensor:
+        combined: torch.Tensor = self._buffer.combine(
+            y, handle=received.handle, topk_weights=received.topk_weights, **self._resources
+        )[0]
+        return combined
+
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+        received: _Dispatched = inputs.received
+        rows = inputs.y.size(0)
+        values = received.x if isinstance(received.x, tuple) else (received.x,)
+        routing = (received.topk_idx, received.topk_weights)
+        sizes = {
+            "dispatch": _row_bytes(*values, *routing),
+            "combine": _row_bytes(inputs.y, received.topk_weights),
+        }
+        scaleout, _ = self._buffer.get_logical_domain_size()
+        domains = inputs.topk_idx // (self._config.num_experts // scaleout)
+        sent = sum(int((domains == each).any(dim=1).sum()) for each in range(scaleout)) if scaleout > 1 else 0
+
+        # its test selects experts in ascending order (an unsorted top-k on a GPU), and the kernel sends in the
+        # order of the selection: then all ranks send to the first one first, which takes longer
+        idx, order = inputs.topk_idx.sort(dim=1)
+        weights = inputs.topk_weights.gather(1, order)
+
+        def dispatch() -> object:
+            return self.dispatch(inputs.x, idx, weights)
+
+        def combine() -> object:
+            return self.combine(inputs.y, received)
+
+        found = {}
+        for name, call, text, kernels in (
+            (
+                "dispatch",
+                dispatch,
+                _DISPATCH_CALL,
+                ("dispatch_impl", "dispatch_copy_epilogue_impl"),
+            ),
+            ("combine", combine, "with weights", ("combine_impl", "combine_reduce_epilogue_impl")),
+        ):
+            tick(f"as DeepEP's own test: {name}")
+            times = self._device.kernel_times(
+                call,
+                {"kernel": kernels[0], "epilogue": kernels[1]},
+                PROFILED_CALLS,
+                before_all=lambda: None,
+                before_each=self._before_each,
+            )
+            if len(times.get("kernel", [])) != PROFILED_CALLS:
+                continue  # the profiler saw something else: no figure is better than a wrong one
+            parts = {key: mean(each) for key, each in times.items() if each}
+            nvl, rdma = rows * sizes[name], sent * sizes[name] if scaleout > 1 else None
+            found[name] = OwnTest("v2", text, PROFILED_APART, parts["kernel"], nvl, rdma, parts)
+        return found
+
+    def _before_each(self) -> None:
+        self._device.align()
+        self._buffer.barrier()
+
+
+def _row_bytes(*tensors: torch.Tensor) -> float:
+    """Bytes of one row over all tensors, as V2's test counts them: routing included."""
+    return float(sum(each[0].numel() * each.element_size() for each in tensors if each.size(0)))

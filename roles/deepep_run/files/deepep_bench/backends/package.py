@@ -1,0 +1,54 @@
+"""The installed package deep_ep: imported only here, and only when a test wants it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import RefusedError
+
+
+@dataclass(frozen=True)
+class Package:
+    """elastic: the module has V2's ElasticBuffer. stand_in: it is this project's CPU stand-in."""
+
+    module: Any
+    version: str
+    elastic: bool
+    stand_in: bool
+
+
+@functools.lru_cache(maxsize=None)
+def load() -> Package:
+    """Import deep_ep.
+
+    :raises RefusedError: it is not installed, or cannot be loaded here
+    """
+    try:
+        module = importlib.import_module("deep_ep")
+    except ModuleNotFoundError as error:
+        if error.name != "deep_ep":
+            raise RefusedError(f"deep_ep is installed, but needs the missing module {error.name}") from None
+        raise RefusedError(
+            "this Python has no package deep_ep: run in an image that has DeepEP, or use backend nccl"
+        ) from None
+    except Exception as error:  # its libraries or its own checks: the text says which
+        raise RefusedError(f"deep_ep cannot be imported: {type(error).__name__}: {error}") from None
+    return Package(
+        module, _version(module), hasattr(module, "ElasticBuffer"), bool(getattr(module, "STAND_IN", False))
+    )
+
+
+def _version(module: Any) -> str:
+    """The wheel's version (which ends in +<commit> where it was built from a checkout), or what is known."""
+    try:
+        from importlib.metadata import version
+
+        found = version("deep_ep")
+    except Exception:  # no metadata: a folder on the path
+        found = str(getattr(module, "__version__", "")) or "1.x, not told by the package"
+    commit = os.environ.get("DEEPEP_COMMIT", "")
+    return f"{found} (commit {commit})" if commit and commit not in found else found

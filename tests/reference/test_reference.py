@@ -1,0 +1,97 @@
+"""Reference values: the shipped ones are sound, and ``reference accept`` writes what later runs meet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from compiler.reference.load import UnusableReferencesError, read_file, read_references, shipped
+from compiler.report.write import write_reports
+from compiler.resources import host_code
+from tests.judge.tree import make_run, make_state, result_dir, write, write_tree
+
+host_code()
+ROOT = Path(__file__).parents[2]
+
+
+def _accept(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "compiler", "reference", "accept", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_shipped_references_are_sound() -> None:
+    assert len(shipped()) >= 4
+    references = read_references(shipped())
+    keys = [
+        repr((sorted(one["match"].items()), one["figure"], one["provenance"]["source"])) for one in references
+    ]
+    assert len(references) == len(set(keys)) > 90
+    for one in references:
+        # Times in seconds, bandwidths in GB/s: a slip of a unit would be far outside.
+        low, high = (1e-6, 0.1) if one["figure"].endswith("_time") else (1, 1000)
+        assert low < one["value"] < high, one
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = [", "is no TOML"),
+        ("schema = 1\n", "title"),
+        ('schema = 1\ntitle = "t"\n[[reference]]\nfigure = "speed"\n', "reference.0"),
+    ],
+)
+def test_what_is_no_file_of_references_is_said(tmp_path: Path, text: str, says: str) -> None:
+    write(tmp_path / "r.toml", text)
+    with pytest.raises(UnusableReferencesError, match=says):
+        read_file(tmp_path / "r.toml")
+
+
+def test_accept_then_hold_the_next_run_to_it(tmp_path: Path) -> None:
+    runs = [make_run(f"Tests.1/{number}") for number in range(3)]
+    tree = write_tree(tmp_path / "tree", runs)
+    write(tree / "Tests.1/2/logs/node1.state.json", make_state(runs[2], "node1", exit_code=1))
+    for number, factor in enumerate((1.0, 1.02)):
+        path = tree / f"Tests.1/{number}" / result_dir(runs[number]) / "results.json"
+        write(
+            path, path.read_text().replace("0.004", str(0.004 * factor)).replace("10.0", str(10.0 / factor))
+        )
+    write_reports(tree)
+    target = tmp_path / "own.toml"
+
+    done = _accept(tree, "-o", target)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 new, 0 replaced" in done.stdout
+    assert "left out: Tests.1/2: its verdict is FAIL" in done.stdout
+    document = read_file(target)
+    dispatch = next(r for r in document["reference"] if r["match"]["operation"] == "dispatch")
+    assert dispatch["starts"] == 2
+    assert dispatch["interval"][0] < dispatch["value"] < dispatch["interval"][1]
+    assert dispatch["provenance"]["run_id"] == "deepep-benchmark-made-up"
+    assert "2 replaced" in _accept(tree, "-o", target).stdout
+    assert len(read_file(target)["reference"]) == 2
+    write_reports(tree, references=[target])
+    import json
+
+    ratios = json.loads((tree / "summary.json").read_text())["report"]["ratios"]
+    assert {(one["figure"], one["outcome"]) for one in ratios} == {("deepep_time", "within")}
+
+
+def test_nothing_to_accept_is_said(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree", [make_run()])
+    done = _accept(tmp_path / "tree", "-o", tmp_path / "own.toml")
+    assert done.returncode == 1
+    assert "no figure of a run that passed" in done.stderr
+    assert not (tmp_path / "own.toml").exists()
+
+
+def test_a_file_that_holds_something_else_is_kept(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", [make_run()])
+    write_reports(tree)
+    write(tmp_path / "own.toml", "name = 'mine'\n")
+    assert _accept(tree, "-o", tmp_path / "own.toml").returncode == 1
+    assert tomllib.loads((tmp_path / "own.toml").read_text()) == {"name": "mine"}

@@ -1,0 +1,294 @@
+"""Spread, ratios, sweeps, comparison, Markdown: the same facts in page, summary.json and the other files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from compiler.report.write import write_reports
+from tests.judge.tree import METADATA, change_json, make_plan, make_run, result_dir, write, write_tree
+from tests.report.conftest import Open
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+H100 = "NVIDIA H100 80GB HBM3"
+
+
+def _gpu_tree(top: Path, runs: list[dict[str, Any]], name: str = "gpu", slower: float = 1.0) -> Path:
+    """A tree of runs on H100s in which all but the shape is invented."""
+    write_tree(top, runs, name=name)
+    for number, run in enumerate(runs):
+        for host in run["hosts"]:
+            gpus = "".join(f'\n[[gpus]]\nname = "{H100}"\n' for _ in range(run["ranks_per_host"]))
+            write(
+                top / run["id"] / f"metadata/node-{host['name']}.toml",
+                METADATA.format(host=host["name"]) + gpus,
+            )
+
+        def change(records: list[dict[str, Any]], run: dict[str, Any] = run, number: int = number) -> None:
+            for record in records:
+                factor = slower * (1 + 0.002 * (number % 5))
+                record["stand_in"] = False
+                record["deepep_time"] *= factor
+                record["global_bw"] /= factor
+                times = record["time_s"]
+                record["time_s"] = {
+                    key: [v * factor for v in value] if isinstance(value, list) else value * factor
+                    for key, value in times.items()
+                }
+                for rank in record["per_rank"]:
+                    for key in ("mean_s", "median_s", "min_s", "max_s"):
+                        rank[key] *= factor
+
+        change_json(top / run["id"] / result_dir(run) / "results.json", change)
+    return top
+
+
+def _v1(run_id: str = "Tests.1/0", **changes: Any) -> dict[str, Any]:
+    return make_run(run_id, **({"hosts": ("gpu1",), "ranks_per_host": 4, "backend": "deepep_v1"} | changes))
+
+
+def _set(top: Path, run: dict[str, Any], **values: Any) -> None:
+    def change(records: list[dict[str, Any]]) -> None:
+        for record in records:
+            record.update(values)
+
+    change_json(top / run["id"] / result_dir(run) / "results.json", change)
+
+
+def _summary(top: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((top / "summary.json").read_text())
+    schema = json.loads((SCHEMAS / "summary.schema.json").read_text())
+    jsonschema.validate(summary, schema)
+    return summary
+
+
+class TestSpread:
+    def test_a_slow_host_and_a_slow_link_stand_out(self, tmp_path: Path, open_page: Open) -> None:
+        hosts = tuple(f"n{number}" for number in range(6))
+        run = make_run(hosts=hosts, ranks_per_host=2)
+        write_tree(tmp_path, [run])
+
+        def slow(records: list[dict[str, Any]]) -> None:
+            for record in records:
+                for rank in record["per_rank"]:
+                    factor = 1 + 0.001 * rank["rank"] + (0.3 if rank["host"] == "n4" else 0)
+                    rank |= {key: 0.004 * factor for key in ("mean_s", "median_s", "min_s", "max_s")}
+            size = len(records[0]["per_rank"])
+            records[0]["link_time_s"] = [
+                [
+                    None if s == d else 1e-3 * (1 + 0.01 * ((s * 7 + d) % 5)) * (3 if s == 2 else 1)
+                    for d in range(size)
+                ]
+                for s in range(size)
+            ]
+
+        change_json(tmp_path / "Tests.1/0" / result_dir(run) / "results.json", slow)
+        write_reports(tmp_path)
+
+        facts = _summary(tmp_path)["report"]["spread"]
+        named = {(o["role"], o["label"], o["speed"]) for o in facts[0]["outliers"]}
+        assert named == {("host", "n4", "slow"), ("sender", "rank 2 (n1)", "slow")}
+        page = open_page(tmp_path / "deepep-benchmark.html")
+        text = page.inner_text("#spread")
+        assert "slow host n4" in text and "slow sender rank 2 (n1)" in text
+        assert page.locator("[data-plot$=links-0][data-state=drawn]").count() == 1
+        assert "host n4 +" in (tmp_path / "summary.md").read_text()
+
+    def test_ranks_that_agree_are_no_outliers(self, tmp_path: Path, open_page: Open) -> None:
+        write_tree(tmp_path, [make_run()])
+        write_reports(tmp_path)
+        assert all(fact["outliers"] == [] for fact in _summary(tmp_path)["report"]["spread"])
+        page = open_page(tmp_path / "deepep-benchmark.html")
+        assert "No rank, host or link is out of line" in page.inner_text("#spread")
+
+
+class TestRatios:
+    def test_limits_are_those_of_the_gpu(self, tmp_path: Path) -> None:
+        run = _v1()
+        _gpu_tree(tmp_path, [run])
+        _set(tmp_path, run, wire_nvl_bw=225.0)
+        passed, _ = write_reports(tmp_path)
+        assert passed
+        found = _summary(tmp_path)["report"]["ratios"]
+        assert {(one["figure"], one["expected"], one["ratio"]) for one in found} == {
+            ("wire_nvl_bw", 450.0, 0.5)
+        }
+
+    @pytest.mark.parametrize(("gpu", "valid"), [("NVIDIA H800", False), (H100, True), ("NVIDIA B200", True)])
+    def test_above_the_gpus_own_limit_is_invalid(self, tmp_path: Path, gpu: str, valid: bool) -> None:
+        run = _v1()
+        _gpu_tree(tmp_path, [run])
+        write(tmp_path / "Tests.1/0/metadata/node-gpu1.toml", f'[[gpus]]\nname = "{gpu}"\n')
+        _set(tmp_path, run, wire_nvl_bw=300.0)
+        write_reports(tmp_path)
+        assert _summary(tmp_path)["runs"][0]["verdict"] == ("PASS" if valid else "INVALID")
+
+    def test_above_the_nics_own_limit_is_invalid(self, tmp_path: Path) -> None:
+        run = _v1(hosts=("gpu1", "gpu2"))
+        _gpu_tree(tmp_path, [run])
+        for host in ("gpu1", "gpu2"):
+            rates = '["mlx5_0/1: 400 Gb/sec (4X NDR)", "mlx5_1/1: 400 Gb/sec (4X NDR)"]'
+            text = f"[network]\ninfiniband_rates = {rates}\n" + f'\n[[gpus]]\nname = "{H100}"\n' * 4
+            write(tmp_path / f"Tests.1/0/metadata/node-{host}.toml", text)
+        _set(tmp_path, run, wire_rdma_bw=49.0)
+        assert write_reports(tmp_path)[0]
+        _set(tmp_path, run, wire_rdma_bw=51.0)
+        assert not write_reports(tmp_path)[0]
+        reason = _summary(tmp_path)["runs"][0]["reasons"][0]
+        assert (reason["code"], "50" in reason["text"]) == ("link-limit", True)
+
+    REFERENCE = """schema = 1
+title = "t"
+[[reference]]
+figure = "deepep_time"
+value = 0.004
+tolerance = 0.1
+provenance = { kind = "measured", source = "made up" }
+
+[reference.match]
+gpu = "H100"
+backend = "deepep_v1"
+mode = "standard"
+operation = "dispatch"
+data_type = "bfloat16"
+num_ranks = 4
+"""
+
+    @pytest.mark.parametrize(("slower", "outcome"), [(1.0, "within"), (1.2, "worse"), (0.8, "better")])
+    def test_references(self, tmp_path: Path, slower: float, outcome: str, open_page: Open) -> None:
+        _gpu_tree(tmp_path / "tree", [_v1()], slower=slower)
+        write(tmp_path / "own.toml", self.REFERENCE)
+        passed, _ = write_reports(tmp_path / "tree", references=[tmp_path / "own.toml"])
+        assert passed, "only a scenario makes a reference count"
+        (found,) = [r for r in _summary(tmp_path / "tree")["report"]["ratios"] if r["source"] == "made up"]
+        assert (found["outcome"], found["operation"]) == (outcome, "dispatch")
+        page = open_page(tmp_path / "tree" / "gpu.html")
+        assert outcome in page.inner_text("#good")
+
+    @pytest.mark.parametrize(
+        ("slower", "gpu", "verdict", "code"),
+        [
+            (1.0, "H100", "PASS", None),
+            (1.2, "H100", "FAIL", "reference-missed"),
+            (1.0, "H20", "UNVERIFIED", "reference-absent"),
+        ],
+    )
+    def test_a_scenario_makes_them_count(
+        self, tmp_path: Path, slower: float, gpu: str, verdict: str, code: str | None
+    ) -> None:
+        import tomllib
+
+        _gpu_tree(tmp_path, [_v1()], slower=slower)
+        values = tomllib.loads(self.REFERENCE.replace('"H100"', f'"{gpu}"'))["reference"]
+        change_json(
+            tmp_path / "plan.json", lambda plan: plan.update(references={"fail": True, "values": values})
+        )
+        write_reports(tmp_path)
+        run = _summary(tmp_path)["runs"][0]
+        assert (run["verdict"], run["reasons"][0]["code"] if run["reasons"] else None) == (verdict, code)
+
+
+class TestSweeps:
+    def _tree(self, top: Path) -> Path:
+        runs = [
+            make_run(f"S/{i}/{step}", sweep={"cmd_args.tokens": tokens, "cmd_args.num_sms": sms})
+            for i in range(2)
+            for step, (tokens, sms) in enumerate([(t, s) for t in (128, 1024) for s in (24, 64)], 1)
+        ]
+        write_tree(top, runs)
+        for run in runs:
+            tokens, sms = run["sweep"].values()
+
+            def change(
+                records: list[dict[str, Any]], factor: float = (tokens / 128) ** 0.2 * sms / 24
+            ) -> None:
+                for record in records:
+                    record["global_bw"] *= factor
+                    record["bytes"]["global"] = int(record["bytes"]["global"] * factor)
+
+            change_json(top / run["id"] / result_dir(run) / "results.json", change)
+        return top
+
+    def test_table_best_point_csv_and_json(self, tmp_path: Path, open_page: Open) -> None:
+        assert write_reports(self._tree(tmp_path))[0]
+        (sweep,) = _summary(tmp_path)["report"]["sweeps"]
+        assert sweep["keys"] == ["cmd_args.tokens", "cmd_args.num_sms"]
+        assert [len(point["runs"]) for point in sweep["points"]] == [2, 2, 2, 2]
+        best = [point["values"] for point in sweep["points"] if point["figures"][0]["best"]]
+        assert best == [{"cmd_args.tokens": 1024, "cmd_args.num_sms": 64}]
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "sweeps.csv").read_text())))
+        assert len(rows) == 4 * 2
+        assert [row["cmd_args.tokens"] for row in rows if row["best"] == "true"] == ["1024", "1024"]
+        page = open_page(tmp_path / "deepep-benchmark.html")
+        assert "Best dispatch" in page.inner_text("#sweeps")
+        # Bandwidth and time over each of two keys.
+        assert page.locator("#sweeps [data-plot][data-state=drawn]").count() == 4
+
+    def test_zooming_one_curve_zooms_its_twin(self, tmp_path: Path, open_page: Open) -> None:
+        write_reports(self._tree(tmp_path))
+        page = open_page(tmp_path / "deepep-benchmark.html")
+        page.evaluate(
+            "() => Plotly.relayout('plot-sweep-S-1-global_bw', {'xaxis.range[0]': 30, 'xaxis.range[1]': 50})"
+        )
+        twin = "document.getElementById('plot-sweep-S-1-deepep_time')"
+        page.wait_for_function(f"() => Math.round({twin}.layout.xaxis.range[0]) === 30")
+
+
+class TestComparison:
+    def test_in_page_and_markdown(self, tmp_path: Path, open_page: Open) -> None:
+        for name, slower in (("base", 1.0), ("new", 1.3)):
+            runs = [_v1(f"Tests.1/{number}") for number in range(5)]
+            _gpu_tree(tmp_path / name, runs, slower=slower)
+            write_reports(tmp_path / name)
+            change_json(tmp_path / name / "run.json", lambda run, name=name: run.update(run_id=name))
+        write_reports(tmp_path / "new", base=tmp_path / "base")
+        comparison = _summary(tmp_path / "new")["report"]["comparison"]
+        jsonschema.validate(comparison, json.loads((SCHEMAS / "comparison.schema.json").read_text()))
+        assert comparison["verdict"] == "worse"
+        page = open_page(tmp_path / "new" / "gpu.html")
+        assert "worse" in page.inner_text("#better .cause")
+        assert "worse" in (tmp_path / "new" / "summary.md").read_text()
+
+
+def test_markdown_shows_texts_of_a_tree_as_they_are(tmp_path: Path) -> None:
+    run = make_run()
+    write_tree(tmp_path, [run])
+    write(tmp_path / "Tests.1/0/logs/node1.stderr.txt", "CUDA error: `x` | **y** <img src=x> @everyone\n")
+    write_reports(tmp_path)
+    text = (tmp_path / "summary.md").read_text()
+    assert r"\`x\` \| \*\*y\*\* \<img src=x\>" in text
+    assert "@everyone" not in text
+    assert "suspect: node1" in text
+
+
+def test_a_scenario_chooses_its_reports(tmp_path: Path) -> None:
+    write_tree(tmp_path, [make_run()])
+    plan = make_plan([make_run()])
+    plan["reports"] = {"status": {"enable": False}, "junit": {"enable": False}, "markdown": {"enable": False}}
+    write(tmp_path / "plan.json", plan)
+    write_reports(tmp_path)
+    there = {path.name for path in tmp_path.iterdir()}
+    assert {"summary.json", "summary.csv", "manifest.json"} <= there
+    assert not {"junit.xml", "summary.md", "deepep-benchmark.html"} & there
+
+
+def test_baselines_stand_beside_and_never_instead(tmp_path: Path, open_page: Open) -> None:
+    run = _v1()
+    _gpu_tree(tmp_path, [run])
+
+    def add(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        extra = records[0] | {"variant": "alltoall", "primary": False, "baseline": True, "backend": "nccl"}
+        return [*records, extra]
+
+    change_json(tmp_path / "Tests.1/0" / result_dir(run) / "results.json", add)
+    passed, _ = write_reports(tmp_path)
+    assert passed
+    assert (tmp_path / "junit.xml").read_text().count("<testcase") == 2
+    page = open_page(tmp_path / "gpu.html")
+    assert "baseline" in page.locator(".runs td.operation").nth(2).inner_text()
