@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @cache
 def resource(name: str) -> Path:
-    """Returns the directory of one top-level resource (``roles``, ``playbooks``, ``schemas``, ``examples``...).
+    """Returns the directory of one top-level resource: ``roles``, ``playbooks``, ``schemas`` and so on.
 
     Raises FileNotFoundError when the installation lacks it.
     """
@@ -19,7 +19,9 @@ def resource(name: str) -> Path:
         path = base / name
         if path.is_dir():
             return path
-    raise FileNotFoundError(f"this installation of deepep-compiler lacks its folder {name!r}: install it again")
+    raise FileNotFoundError(
+        f"this installation of deepep-compiler lacks its folder {name!r}: install it again"
+    )
 
 
 @cache

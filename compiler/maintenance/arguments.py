@@ -75,7 +75,7 @@ def page() -> str:
 
 
 def table(name: str, pointer: str, *, swept: bool = False) -> Iterator[str]:
-    """Yields the Markdown table of a schema's properties; ``pointer`` is a JSON pointer in schema ``name``."""
+    """Yields the Markdown table of the properties at a JSON pointer of schema ``name``."""
     _, found = store.resolve(name, f"#{pointer}")
     required = cast("Sequence[str]", found.get("required", ()))
     yield "\n| name | type | default | range | unit | meaning |\n|---|---|---|---|---|---|\n"

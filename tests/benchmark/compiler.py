@@ -150,7 +150,7 @@ def main() -> int:
     """Prints one table."""
     work = Path(tempfile.mkdtemp(prefix="deepep-bench-"))
     print(f"deepep-compiler {__version__}, Python {platform.python_version()}, {os.cpu_count()} CPUs, "
-          f"{platform.system()} {platform.machine()}; median (minimum to maximum) of whole processes")  # fmt: skip
+          f"{platform.system()} {platform.machine()}; whole processes: median (minimum to maximum)")  # fmt: skip
     try:
         for row in rows(work):
             times, peak = measure(row)

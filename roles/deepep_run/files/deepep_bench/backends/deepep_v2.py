@@ -157,8 +157,8 @@ class _Standard(StandardExchange):
         domains = inputs.topk_idx // (self._config.num_experts // scaleout)
         sent = sum(int((domains == each).any(dim=1).sum()) for each in range(scaleout)) if scaleout > 1 else 0
 
-        # its test selects experts in ascending order (an unsorted top-k on a GPU), and the kernel sends in the
-        # order of the selection: then all ranks send to the first one first, which takes longer
+        # its test selects experts in ascending order (an unsorted top-k on a GPU), and the kernel sends in
+        # the order of the selection: then all ranks send to the first one first, which takes longer
         idx, order = inputs.topk_idx.sort(dim=1)
         weights = inputs.topk_weights.gather(1, order)
 
