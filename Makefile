@@ -33,8 +33,9 @@ lint: $(VENV)/.dev ## Check style and types of code, playbooks and YAML
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline --profile production
 
-bench: $(VENV)/.dev ## Measure the compiler's speed (a benchmark, not a test)
+bench: $(VENV)/.dev ## Measure the speed of compiler and report (a benchmark, not a test)
 	$(BIN)/python -m tests.benchmark.compiler
+	$(BIN)/python -m tests.benchmark.report
 
 docs: $(VENV)/.dev ## Write the generated reference pages again
 	$(BIN)/python -m compiler.maintenance

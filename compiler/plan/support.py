@@ -12,7 +12,7 @@ RUNS_TODAY: tuple[tuple[str, Callable[[Plan, Run], str], tuple[str, ...]], ...] 
     ("deepep_launcher", lambda plan, run: plan.launcher, ("ssh",)),
     ("deepep_container_runtime", lambda plan, run: run.container_runtime, ("none",)),
     ("deepep_program", lambda plan, run: run.program, ("bundled",)),
-    ("deepep_backend", lambda plan, run: run.backend, ("gloo", "nccl")),
+    ("deepep_backend", lambda plan, run: run.backend, ("gloo", "nccl", "deepep", "deepep_v1", "deepep_v2")),
 )
 """Each setting, how a plan tells its value, and the values that can be executed."""
 

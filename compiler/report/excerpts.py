@@ -9,8 +9,8 @@ from pathlib import Path
 
 from compiler.report.model import Excerpt
 
-BEFORE = 4
-AFTER = 24
+BEFORE = 12
+AFTER = 16
 LAST = 14
 _LONGEST = 300
 _ESCAPE = re.compile("\x1b\\[[0-9;?]*[A-Za-z]")

@@ -56,6 +56,9 @@ FIGURES_IN_TABLE = 16
 OPEN_RUNS = 6
 """Runs up to which the page shows all details at once."""
 
+FIRST_RUNS = 200
+"""Runs that the page lists at once; the rest when it is asked for, since a long table is slow."""
+
 PACKED_FROM = 40
 """Runs from which on the details of those that passed travel compressed: the page unpacks what is opened."""
 
@@ -113,6 +116,7 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
         script_hashes=[_hash(script), *([_library()[1]] if any_plot else [])],
         host_facts=known,
         unknown_facts=unknown,
+        first_runs=FIRST_RUNS,
         details_open=len(session.runs) <= OPEN_RUNS,
         compiler_version=__version__,
         **common,

@@ -167,7 +167,7 @@ def test_capped_iterations_and_meaningless_keys_are_noted(torch_python: Path, tm
     ("config", "message"),
     [
         ({"num_experts": 15}, "cannot be split evenly over 2 ranks; use 14 or 16"),
-        ({"backend": "deepep"}, "does not drive DeepEP itself yet"),
+        ({"backend": "deepep"}, "this Python has no package deep_ep"),
         ({"backend": "mpi"}, "backend = 'mpi' is unknown; known: gloo, nccl"),
         ({"backend": "nccl"}, "needs one GPU per rank"),
         ({"tokens": 10**9}, "GB, free for it: "),

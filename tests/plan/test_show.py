@@ -105,7 +105,8 @@ def test_an_inventory_is_required(files: Path, capsys: pytest.CaptureFixture[str
 def test_compile_writes_nothing_where_something_cannot_run(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (files / "inventory.json").write_text(json.dumps(LISTING).replace('"gloo"', '"deepep"'))
+    slurm = json.dumps(LISTING).replace('"deepep_backend"', '"deepep_launcher": "slurm", "deepep_backend"')
+    (files / "inventory.json").write_text(slurm)
     assert run(arguments(files, "compile", "-o", str(files / "bundle"))) == 1
     assert "DEP410" in capsys.readouterr().err
     assert sorted(path.name for path in files.iterdir()) == ["inventory.json", "scenario.toml", "tests"]

@@ -54,7 +54,7 @@ INTERNODE = """\
 [tuning] Best dispatch (FP8): SMs 24, NVL chunk 28, RDMA chunk 20: 59 + 980 us, 45.00 GB/s (RDMA), 142.00 GB/s (NVL)
 [tuning] Best combine: SMs 24, NVL chunk 1, RDMA chunk 16, 70.00 + 2000.00 us, 43.00 GB/s (RDMA), 140.00 GB/s (NVL)
 [tuning] Best combine: SMs 24, NVL chunk 1, RDMA chunk 16: 44.00 GB/s (RDMA), 141.00 GB/s (NVL)
-"""  # noqa: E501
+"""
 INTRANODE = """\
 [config] num_tokens=4096, hidden=7168, num_topk=8
 [testing] Running with BF16, without top-k (async=False, previous=False) ... passed

@@ -68,7 +68,7 @@ def test_sort(many: Path, open_page: Open) -> None:
 def test_tables_copy_as_tsv(many: Path, open_page: Open) -> None:
     page = open_page(many, fragment="#?find=run.3/0")
     page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
-    page.locator("#runs .copy").click()
+    page.locator("#runs .tools .copy").click()
     rows = [line.split("\t") for line in page.evaluate("() => window.copied").splitlines()]
     assert len(rows) == 3 and len({len(row) for row in rows}) == 1
     assert rows[0][:3] == ["Run", "Verdict", "Operation"]
@@ -122,3 +122,23 @@ def test_axe_finds_nothing(many: Path, open_page: Open, scheme: str, width: int)
         for v in found.response["violations"]
     ]
     assert problems == [], json.dumps(problems, indent=1)
+
+
+def test_a_long_table_lists_the_rest_when_asked(tmp_path: Path, open_page: Open) -> None:
+    write_tree(tmp_path, [make_run(f"Run.{n}/0", hosts=("node1",), ranks_per_host=1) for n in range(210)])
+    write_reports(tmp_path)
+    page = open_page(tmp_path / "deepep-benchmark.html")
+    rows = page.locator("#runs-table tbody >> visible=true")
+    assert rows.count() == 200
+    page.fill("#filter", "run.209")
+    assert rows.count() == 1
+    page.fill("#filter", "")
+    page.click("#all")
+    assert rows.count() == 210
+
+
+def test_a_link_to_a_run_further_down(tmp_path: Path, open_page: Open) -> None:
+    write_tree(tmp_path, [make_run(f"Run.{n}/0", hosts=("node1",), ranks_per_host=1) for n in range(203)])
+    write_reports(tmp_path)
+    page = open_page(tmp_path / "deepep-benchmark.html", fragment="#run-Run.202/0")
+    assert page.locator('details[id="run-Run.202/0"]').is_visible()

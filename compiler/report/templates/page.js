@@ -140,7 +140,7 @@
   if (places.length) {
     const watcher = new IntersectionObserver(
       (entries) => entries.forEach((entry) => entry.isIntersecting && show(entry.target)),
-      { rootMargin: "600px" },
+      { rootMargin: "200px" },
     );
     places.forEach((place) => watcher.observe(place));
     // The first ones are drawn in any case, so that a page printed at once has them.
@@ -151,7 +151,10 @@
       }
       document.documentElement.dataset.plots = "ready";
     };
-    (window.requestIdleCallback ?? setTimeout)(eager);
+    // Not before the reader can use the page: drawing keeps a large one busy.
+    const idle = () => (window.requestIdleCallback ?? setTimeout)(eager);
+    if (document.readyState === "complete") setTimeout(idle, 200);
+    else addEventListener("load", () => setTimeout(idle, 200));
     for (const box of document.querySelectorAll("details")) {
       box.addEventListener("toggle", () => {
         if (!box.open) return;
@@ -209,22 +212,40 @@
     try { return decodeURIComponent(location.hash.slice(1)); } catch { return ""; }
   };
 
+  let limit = 200;
+  document.getElementById("all")?.addEventListener("click", () => {
+    limit = Infinity;
+    filter();
+  });
+
   function filter(write = true) {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.verdict);
     let number = 0;
+    let listed = 0;
     const hidden = new Set();
+    const later = new Set();
     for (const group of groups) {
       const text = group.dataset.find;
       const on = words.every((word) => text.includes(word)) && (!wanted.length || wanted.includes(group.dataset.verdict));
-      group.hidden = !on;
+      const anchor = group.querySelector("th a")?.getAttribute("href").slice(1);
       number += on;
-      if (!on) hidden.add(group.querySelector("th a")?.getAttribute("href").slice(1));
+      if (group.hidden === on) group.hidden = !on;
+      if (!on) hidden.add(anchor);
+      const wait = on && number > limit;
+      listed += on && !wait;
+      if (wait) later.add(anchor);
+      group.classList.toggle("later", wait);
     }
     for (const box of document.querySelectorAll("details.run, article[data-run]")) {
-      box.hidden = hidden.has(box.dataset.run || box.id);
+      const anchor = box.dataset.run || box.id;
+      box.hidden = hidden.has(anchor);
+      if (box.tagName === "DETAILS") box.classList.toggle("later", later.has(anchor));
     }
-    document.getElementById("shown").textContent = number === groups.length ? "" : `${number} of ${groups.length} runs`;
+    const only = listed < number ? `, the first ${listed} are listed` : "";
+    document.getElementById("shown").textContent =
+      number === groups.length && !only ? "" : `${number} of ${groups.length} runs${only}`;
+    document.getElementById("all").hidden = !only;
     if (!write) return;
     const query = new URLSearchParams();
     if (field.value) query.set("find", field.value);
@@ -261,6 +282,7 @@
       chips.forEach((chip) => chip.setAttribute("aria-pressed", "false"));
       filter(false);
     }
+    box?.classList.remove("later");
     if (box && !box.open) {
       box.open = true;
       fill(box);
@@ -306,6 +328,10 @@
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         sortBy(sorted, column, up ? 1 : -1);
+        if (sorted === table) {
+          groups.splice(0, groups.length, ...table.tBodies);
+          filter();
+        }
       });
     });
   }
@@ -377,7 +403,7 @@
       event.preventDefault();
       field.focus();
     } else if (event.key === "j" || event.key === "k") {
-      const shown = groups.filter((group) => !group.hidden);
+      const shown = groups.filter((group) => !group.hidden && !group.classList.contains("later"));
       if (!shown.length) return;
       const step = event.key === "j" ? 1 : -1;
       const at = shown.indexOf(current);

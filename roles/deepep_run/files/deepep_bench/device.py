@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+import warnings
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import Any, Callable, Mapping
@@ -204,9 +205,12 @@ class CudaDevice(Device):
         from torch.profiler import ProfilerActivity, profile, schedule
 
         extra = {"acc_events": True} if "acc_events" in inspect.signature(profile).parameters else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a schedule without a warm-up, where that is wanted
+            plan = schedule(wait=0 if warm else 1, warmup=1 if warm else 0, active=1, repeat=1)
         with profile(
             activities=[ProfilerActivity.CUDA],
-            schedule=schedule(wait=0 if warm else 1, warmup=1 if warm else 0, active=1, repeat=1),
+            schedule=plan,
             **extra,
         ) as profiled:
             for _ in range(2):

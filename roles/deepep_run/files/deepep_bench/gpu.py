@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+import time
 from typing import Any
 
 _STATIC = ("index", "name", "uuid", "serial", "driver_version", "pci.bus_id", "clocks.max.sm", "power.limit")
@@ -22,6 +23,7 @@ _REASON_BITS = {
 }
 _INTERVAL_MS = 500
 _ANSWER_S = 20
+_COOL_S = 1.5  # how long a GPU may still tell of what came before
 
 
 class GpuWatch:
@@ -42,7 +44,7 @@ class GpuWatch:
         self._thread: threading.Thread | None = None
         self._reasons = _REASONS[0]
         self._lock = threading.Lock()
-        self.counts = True  # whether a sample of now belongs to what is measured
+        self._apart_until = 0.0
 
     def before(self) -> None:
         """Before any rank of this host has touched its GPU: whatever runs there is somebody else's."""
@@ -75,11 +77,16 @@ class GpuWatch:
                 row = _row(fields, line)
                 if row:
                     with self._lock:
-                        self._samples["during" if self.counts else "own_test"].append(row)
+                        apart = time.monotonic() < self._apart_until
+                        self._samples["own_test" if apart else "during"].append(row)
 
         self._process = process
         self._thread = threading.Thread(target=read, name="gpu samples", daemon=True)
         self._thread.start()
+
+    def set_apart(self, begin: bool) -> None:
+        """From ``begin`` to the end (and a little longer) samples do not belong to what is measured."""
+        self._apart_until = float("inf") if begin else time.monotonic() + _COOL_S
 
     def look_for_others(self) -> None:
         """While the benchmark's own processes are there, too."""

@@ -21,7 +21,8 @@ def bytes_needed(config: Config, world: World) -> int:
     copies = config.num_topk if config.mode == "low_latency" else min(config.num_topk, world.size)
     moved = config.tokens * copies * row
     slots = config.num_experts * config.tokens * row if config.mode == "low_latency" else 0
-    reserved = 2 * slots if config.backend != "gloo" else 0
+    # beside its own, a DeepEP run holds the slots of captured calls and of the baselines
+    reserved = {"gloo": 0, "nccl": 2 * slots}.get(config.backend, 8 * slots)
     return 2 * (POOL_VALUES + config.hidden_size) * 5 + 4 * moved + 4 * config.tokens * row + reserved
 
 

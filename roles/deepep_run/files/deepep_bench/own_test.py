@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Callable, Sequence
 
 from .device import Device
@@ -18,6 +19,11 @@ PROFILED_APART = "mean kernel time of 30 calls in the profiler, caches flushed a
 def back_to_back(device: Device, call: Callable[[], object]) -> float:
     """Mean seconds of a call; the first timed one is dropped, since it finds a cold cache."""
     return mean(device.back_to_back(call, WARMUPS, CALLS)[1:])
+
+
+def kernel_parts(values: Sequence[float]) -> dict[str, float]:
+    """The mean, as the test prints it, and the median: the first call's wait for others is in the mean."""
+    return {"kernel": mean(values), "kernel_median": statistics.median(values)}
 
 
 def mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .catalogue import SIGNATURES, Signature
 from .catalogue.launchers import BLAME, CONSEQUENCE, EXIT_BARRIER, LAUNCHER_ERRORS, STOP
 
-_VICTIMS = tuple(s for s in SIGNATURES if s.victim and s.id not in ("peer-lost", "child-failed"))
+_SPECIFIC = tuple(s for s in SIGNATURES if s.id not in ("peer-lost", "child-failed", "traceback"))
 _PIECE = 1 << 20
 _LONGEST_LINE = 4 << 20
 _TRACEBACK_LINES = 200
@@ -87,7 +87,7 @@ def scan_log(path: Path) -> LogScan:
                     continue
                 taken.add(begin)
                 text = _exception(piece, begin) if signature.id == "traceback" else _line(piece, begin)
-                if signature.id == "traceback" and _says_of_another(text):
+                if signature.id == "traceback" and _is_known(text):
                     continue
                 counts[signature.id] = counts.get(signature.id, 0) + 1
                 line = base + piece.count(b"\n", 0, begin)
@@ -169,12 +169,12 @@ def _line(piece: bytes, begin: int) -> str:
     return piece[begin : end if end >= 0 else len(piece)].decode("utf-8", "replace")
 
 
-def _says_of_another(exception: str) -> bool:
-    """Whether a traceback ends in an error that another rank caused: its own line is found as what it is."""
+def _is_known(exception: str) -> bool:
+    """Whether a traceback ends in an error that the catalogue knows: that line is found as what it is."""
     if any(name in exception for name in LAUNCHER_ERRORS):
         return True
     line = exception.encode("utf-8", "replace")
-    return any(next(_hits(line, signature), None) is not None for signature in _VICTIMS)
+    return any(next(_hits(line, signature), None) is not None for signature in _SPECIFIC)
 
 
 def _exception(piece: bytes, begin: int) -> str:

@@ -12,7 +12,7 @@ from ..config import Config
 from ..device import Device
 from ..kernel_limits import V1_DEFAULT_SMS, refuse, v1_problems
 from ..links import rdma_ports, settle_nvshmem
-from ..own_test import BACK_TO_BACK, PROFILED_CALLS, PROFILED_TOGETHER, back_to_back, mean
+from ..own_test import BACK_TO_BACK, PROFILED_CALLS, PROFILED_TOGETHER, back_to_back, kernel_parts, mean
 from ..world import World
 from .base import (
     Inputs,
@@ -365,7 +365,7 @@ class _LowLatency(LowLatencyExchange):
             times, phases = whole.get(name, []), split.get(name, [])
             if len(times) != PROFILED_CALLS:
                 continue  # the profiler saw something else: no figure is better than a wrong one
-            parts = {"kernel": mean(times)}
+            parts = kernel_parts(times)
             if len(phases) == 2 * PROFILED_CALLS:
                 parts.update(send=mean(phases[0::2]), receive=mean(phases[1::2]))
             found[name] = test(name, text, PROFILED_TOGETHER, parts["kernel"], parts)

@@ -1,0 +1,143 @@
+"""Links, bytes on the wire, kernel limits and GPU evidence: what needs no GPU to be right."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+import torch
+from deepep_bench.backends.deepep_v2 import _as_unsorted_topk
+from deepep_bench.errors import RefusedError
+from deepep_bench.gpu import _bits, _foreign, _range
+from deepep_bench.kernel_limits import v1_problems, v2_problems
+from deepep_bench.links import TRANSPORT, RdmaPort, rdma_ports, refuse_unless_connected, settle_nvshmem
+from deepep_bench.routing import route
+from deepep_bench.traffic import rows_between_ranks
+from deepep_bench.wire import LinkRows, rows_by_link
+from worlds import config, world
+
+UP = RdmaPort("mlx5_0", "1", "ACTIVE", "400 Gb/sec (4X NDR)", "InfiniBand")
+DOWN = RdmaPort("mlx5_0", "1", "DOWN", "10 Gb/sec", "InfiniBand")
+ONE_HOST = world(size=4, local_size=4)
+LOW_LATENCY = {"mode": "low_latency", "backend": "deepep_v1"}
+
+
+class Links(unittest.TestCase):
+    def test_ports_are_read_from_the_kernel(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            port = Path(folder) / "mlx5_3" / "ports" / "1"
+            port.mkdir(parents=True)
+            (port / "state").write_text("4: ACTIVE\n")
+            (port / "rate").write_text("400 Gb/sec (4X NDR)\n")
+            [found] = rdma_ports(Path(folder))
+        self.assertEqual(found, RdmaPort("mlx5_3", "1", "ACTIVE", "400 Gb/sec (4X NDR)", "unknown"))
+        self.assertTrue(found.active)
+        self.assertEqual(rdma_ports(Path("/nowhere")), [])
+
+    def test_without_a_network_only_nvlink_will_do(self) -> None:
+        on = config(**LOW_LATENCY, allow_nvlink_for_low_latency=True)
+        off = config(**LOW_LATENCY)
+        refuse_unless_connected(on, ONE_HOST, [])
+        refuse_unless_connected(off, ONE_HOST, [UP])
+        refuse_unless_connected(config(), ONE_HOST, [])
+        with self.assertRaisesRegex(RefusedError, "needs an active RDMA device .* mlx5_0 port 1 is DOWN"):
+            refuse_unless_connected(off, ONE_HOST, [DOWN])
+        with self.assertRaisesRegex(RefusedError, "2 hosts without allow_mnnvl .*: none"):
+            refuse_unless_connected(on, world(), [])
+        refuse_unless_connected(config(allow_mnnvl=True), world(), [])
+
+    def test_nvshmem_is_told_only_where_it_would_stop(self) -> None:
+        on = config(**LOW_LATENCY, allow_nvlink_for_low_latency=True)
+        environment: dict = {}
+        self.assertIn("was set", settle_nvshmem(on, ONE_HOST, [DOWN], environment))
+        self.assertEqual(environment, {TRANSPORT: "none"})
+        for given, ports, start in (
+            (on, [UP], {}),
+            (config(), [], {}),
+            (on, [], {TRANSPORT: "ibrc"}),
+        ):
+            environment = dict(start)
+            self.assertIsNone(settle_nvshmem(given, ONE_HOST, ports, environment))
+            self.assertEqual(environment, start)
+
+
+class Wire(unittest.TestCase):
+    def test_own_share_is_left_out(self) -> None:
+        given = config()
+        routings = [route(given, rank) for rank in range(4)]
+        matrix = rows_between_ranks(given, routings)
+        nvl, rdma = rows_by_link(given, routings, 4, hierarchical=True, nvlink=True)
+        self.assertEqual(nvl.sent, [sum(row) - row[rank] for rank, row in enumerate(matrix)])
+        self.assertEqual(sum(nvl.received), sum(nvl.sent))
+        self.assertEqual(rdma.sent, [0] * 4)
+
+    def test_between_hosts_directly_or_by_way_of_the_same_gpu(self) -> None:
+        given = config()
+        routings = [route(given, rank) for rank in range(4)]
+        matrix = rows_between_ranks(given, routings)
+        _, direct = rows_by_link(given, routings, 2, hierarchical=False, nvlink=True)
+        self.assertEqual(direct.sent[0], matrix[0][2] + matrix[0][3])
+        nvl, rdma = rows_by_link(given, routings, 2, hierarchical=True, nvlink=True)
+        other = (routings[0].topk_idx >= 8).any(dim=1).sum()
+        self.assertEqual(rdma.sent[0], int(other))
+        self.assertEqual(rdma.received[2], int(other))
+        # rank 0 passes rank 2's tokens for rank 1 on
+        self.assertEqual(nvl.sent[0], matrix[0][1] + matrix[2][1])
+
+    def test_the_busiest_direction_counts(self) -> None:
+        rows = LinkRows([3, 1], [1, 3])
+        self.assertEqual(rows.busiest(10, 0), 30)
+        self.assertEqual(rows.busiest(10, 1), 31)
+
+
+class Limits(unittest.TestCase):
+    def test_what_runs_has_no_problem(self) -> None:
+        wide = config(hidden_size=7168, num_experts=256, num_topk=8)
+        self.assertEqual(v1_problems(wide, ONE_HOST), [])
+        self.assertEqual(v2_problems(wide, ONE_HOST), [])
+        low = config(hidden_size=7168, num_experts=256, num_topk=8, **LOW_LATENCY)
+        self.assertEqual(v1_problems(low, ONE_HOST), [])
+
+    def test_each_limit_is_told(self) -> None:
+        low = {"hidden_size": 2048, "data_type": "fp8", **LOW_LATENCY}
+        for given, where, text in (
+            (config(num_experts=12), world(size=6, local_size=6), "2, 4 or 8 ranks"),
+            (config(num_experts=16), world(size=16, local_size=4), "needs 8 on each"),
+            (config(num_sms=23), ONE_HOST, "odd"),
+            (config(**{**low, "num_topk": 12}), ONE_HOST, "at most 11"),
+            (config(**{**low, "tokens": 512}), ONE_HOST, "hold 511"),
+            (config(**{**low, "tokens": 3, "num_experts": 15}), world(size=3, local_size=3), "divide by 4"),
+            (config(**{**low, "hidden_size": 2304}), ONE_HOST, "has kernels for"),
+        ):
+            with self.subTest(text):
+                self.assertIn(text, "\n".join(v1_problems(given, where)))
+        self.assertIn("multiple of 256", "\n".join(v2_problems(config(hidden_size=384), ONE_HOST)))
+
+
+class Order(unittest.TestCase):
+    def test_experts_stand_as_an_unsorted_topk_leaves_them(self) -> None:
+        idx, order = _as_unsorted_topk(torch.tensor([[9, 2, 5, 1], [3, 7, 0, 4]]))
+        self.assertEqual(idx.tolist(), [[2, 5, 9, 1], [0, 3, 7, 4]])
+        self.assertEqual(order.tolist(), [[1, 2, 0, 3], [2, 0, 1, 3]])
+
+
+class Gpus(unittest.TestCase):
+    def test_foreign_processes(self) -> None:
+        def process(pid: str, gpu: str = "GPU-a") -> dict:
+            return {"gpu_uuid": gpu, "pid": pid, "process_name": "python", "used_gpu_memory": "1"}
+
+        self.assertEqual(_foreign([], [process("5")], {"GPU-a"}, {5}), [])
+        self.assertEqual(len(_foreign([process("9")], [process("9"), process("5")], {"GPU-a"}, {5})), 1)
+        self.assertEqual(len(_foreign([], [process("5"), process("6")], {"GPU-a"}, {5})), 1)
+        # numbers of another name space: one process per GPU is ours
+        self.assertEqual(_foreign([], [process("77")], {"GPU-a"}, {5}), [])
+        self.assertEqual(_foreign([process("9", "GPU-b")], [], {"GPU-a"}, {5}), [])
+
+    def test_what_is_not_told_is_none(self) -> None:
+        self.assertIsNone(_range([{"power.draw": "[N/A]"}], "power.draw"))
+        self.assertEqual(_range([{"t": "3"}, {"t": "1.5"}], "t"), [1.5, 3.0])
+        self.assertEqual(_bits("0x0000000000000004"), 4)
+        self.assertEqual(_bits("[N/A]"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
