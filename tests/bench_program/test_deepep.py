@@ -34,18 +34,12 @@ def run_stand_in(python: Path, folder: Path, version: str = "v2", fault: str = "
     ("config", "resolved"),
     [
         pytest.param({"backend": "deepep_v1"}, "deepep_v1", id="v1-bfloat16"),
-        pytest.param({"backend": "deepep_v1", **UE8M0}, "deepep_v1", id="v1-ue8m0"),
-        pytest.param({"backend": "deepep", "data_type": "fp8"}, "deepep_v2", id="v2-fp8"),
-        pytest.param({"backend": "deepep_v2", **UE8M0}, "deepep_v2", id="v2-ue8m0"),
+        pytest.param({"backend": "deepep_v1", "data_type": "fp8"}, "deepep_v1", id="v1-fp8"),
+        pytest.param({"backend": "deepep", **UE8M0}, "deepep_v2", id="v2-ue8m0"),
         pytest.param(
             {"backend": "deepep", "mode": "low_latency", "hidden_size": 2048, **UE8M0},
             "deepep_v1",
             id="low-latency-ue8m0",
-        ),
-        pytest.param(
-            {"backend": "deepep_v1", "mode": "low_latency", "hidden_size": 2048},
-            "deepep_v1",
-            id="low-latency-bfloat16",
         ),
     ],
 )
@@ -70,21 +64,21 @@ def test_every_path_is_checked(
     for record in records:
         assert record["correctness"]["before"] is record["correctness"]["after"] is True
         assert record["correctness"]["elements_checked"] > 0
+    if config == {"backend": "deepep_v1", "data_type": "fp8"}:
+        check_own_tests(records)
 
 
-def test_its_own_tests_are_followed_where_they_need_no_profiler(torch_python: Path, tmp_path: Path) -> None:
-    done = run_stand_in(torch_python, tmp_path, backend="deepep_v1", data_type="fp8")
-    assert done.codes == [0], done.text
-    own = {r["operation"]: r["own_test"] for r in done.records() if r["primary"]}
+def check_own_tests(records: list[dict[str, Any]]) -> None:
+    own = {record["operation"]: record["own_test"] for record in records if record["primary"]}
     # rank 0's rows, its own share included, as V1's test counts fp8: scales as float32
-    received = done.records()[0]["per_rank"][0]["bytes_received"]
+    received = records[0]["per_rank"][0]["bytes_received"]
     assert own["dispatch"]["nvl_bytes"] == pytest.approx(received)
     assert own["combine"]["nvl_bytes"] == pytest.approx(received / (512 + 16) * 1024)
     assert own["dispatch"]["counting"] == "v1_intranode"
 
 
-@pytest.mark.parametrize("operation", ["dispatch", "combine"])
-def test_wrong_data_is_caught(torch_python: Path, tmp_path: Path, operation: str) -> None:
+def test_wrong_data_is_caught(torch_python: Path, tmp_path: Path) -> None:
+    operation = "combine"
     fault = f"wrong-data:rank=1,operation={operation}"
     done = run_stand_in(torch_python, tmp_path, backend="deepep_v2", fault=fault)
     assert done.codes == [1]
@@ -96,14 +90,6 @@ def test_wrong_data_is_caught(torch_python: Path, tmp_path: Path, operation: str
     [
         ("v1", {"backend": "deepep_v2"}, "has no ElasticBuffer"),
         ("v2", {"backend": "deepep_v2", "mode": "low_latency"}, "V2 has no low-latency kernels"),
-        ("v2", {"backend": "deepep_v1", "num_sms": 7}, "num_sms = 7 is odd"),
-        ("v2", {"backend": "deepep_v1", "mode": "low_latency"}, "low latency has kernels for 2048, 2560"),
-        (
-            "v2",
-            {"backend": "deepep_v1", "mode": "low_latency", "hidden_size": 2048, "num_qps_per_rank": 3},
-            "needs one for each of the 8 experts",
-        ),
-        ("v2", {"backend": "deepep_v2", **UE8M0, "hidden_size": 768}, "need a multiple of 512"),
     ],
 )
 def test_what_the_kernels_refuse_is_refused_first(
@@ -113,9 +99,3 @@ def test_what_the_kernels_refuse_is_refused_first(
     assert done.codes == [1]
     assert message in done.text
     assert "Traceback" not in "".join(line for line in done.text.splitlines() if line.startswith("[rank"))
-
-
-def test_without_the_package_the_way_out_is_told(torch_python: Path, tmp_path: Path) -> None:
-    done = finish(start(torch_python, tmp_path, 1, 2, {}, backend="deepep"), tmp_path)
-    assert done.codes == [1]
-    assert "this Python has no package deep_ep" in done.text

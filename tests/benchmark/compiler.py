@@ -149,8 +149,8 @@ def rows(work: Path) -> list[Row]:
 def main() -> int:
     """Prints one table."""
     work = Path(tempfile.mkdtemp(prefix="deepep-bench-"))
-    print(f"deepep-compiler {__version__}, Python {platform.python_version()}, {os.cpu_count()} CPUs, "
-          f"{platform.system()} {platform.machine()}; whole processes: median (minimum to maximum)")  # fmt: skip
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} CPUs, {platform.machine()}"
+    print(f"deepep-compiler {__version__}, {machine}; whole processes: median (minimum to maximum)")
     try:
         for row in rows(work):
             times, peak = measure(row)
