@@ -18,6 +18,8 @@ from compiler.runner.progress import Progress
 from compiler.runner.session import LOG
 
 POLL_S = 0.2
+ANSIBLE_INTERRUPTED = 99
+"""``ansible-playbook``'s exit code after Ctrl-C, which may reach it and not us (a job in the background)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def play(playbook: Playbook, session: Path, limits_s: Mapping[str, float], *, ve
             progress.clear()
             end(process)
             return Outcome(process.returncode, interrupted=True)
-    return Outcome(process.returncode, interrupted=False)
+    return Outcome(process.returncode, interrupted=process.returncode == ANSIBLE_INTERRUPTED)
 
 
 def _follow(process: subprocess.Popen[bytes], events: EventFile, progress: Progress, *, draw: bool) -> None:
