@@ -96,9 +96,13 @@ def write_listing(path: Path) -> None:
 def measure(row: Row) -> tuple[list[float], float]:
     """Runs a row's command and returns the wall times in seconds and the peak memory in MB."""
     times, peak = [], 0.0
+    # An installation has its bytecode; some development shells forbid to write it.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for number in range(row.runs + 1):
         begin = time.perf_counter()
-        process = subprocess.Popen(row.argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            row.argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        )
         assert process.stderr is not None
         errors = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
