@@ -23,7 +23,7 @@ help: ## List the targets
 run: $(VENV)/.run $(TORCH_VENV)/.done ## Compile and run the seed page's scenario on two local hosts, show the table and the report
 	$(BIN)/deepep-compiler run $(SCENARIO) --inventory $(INVENTORY) --results-dir $(RESULTS)
 
-test: $(VENV)/.dev $(TORCH_VENV)/.done browser ## Run all tests
+test: $(VENV)/.dev $(TORCH_VENV)/.done browser lab ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style and types of code, playbooks and YAML
@@ -69,3 +69,8 @@ $(TORCH_VENV)/.done: requirements-torch.txt | $(VENV)/bin/python
 .PHONY: browser
 browser: $(VENV)/.dev
 	$(BIN)/python -m tests.browser
+
+# The tests on a cluster bring one up on this machine.
+.PHONY: lab
+lab: $(VENV)/.dev
+	$(BIN)/python -m tests.cluster.install

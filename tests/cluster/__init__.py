@@ -1,0 +1,1 @@
+"""One machine becomes a cluster of real hosts: see README.md here."""
