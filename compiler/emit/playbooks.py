@@ -16,7 +16,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _FEWEST_FORKS = 5
 _LONGEST_LINE = 80
 _MOST_FILES = 200
-_ON_THE_HOST = ("container_runtime", "python", "work_dir", "master_interface")
+_ON_THE_HOST = ("container_runtime", "python", "work_dir", "jit_cache_dir", "master_interface")
 """Settings that roles read on each host; the others are in the plan."""
 
 

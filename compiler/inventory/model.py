@@ -27,6 +27,11 @@ class Settings:
     master_interface: str | None
     env: Mapping[str, str]
     container_mounts: tuple[str, ...]
+    container_privileged: bool
+    container_entrypoint: bool
+    container_without: tuple[str, ...]
+    container_options: tuple[str, ...]
+    jit_cache_dir: str | None
     iterations_cap: int | None
     warmups_cap: int | None
     one_machine: str | None

@@ -92,7 +92,7 @@ def _value(name: str, value: object, rule: Mapping[str, object], inventory_dir: 
         case "boolean":
             return _boolean(name, value)
         case "array":
-            return _strings(name, value)
+            return _strings(name, value, rule)
         case _:
             return _environment(name, value, rule)
 
@@ -181,9 +181,18 @@ def _boolean(name: str, value: object) -> bool:
     raise _wrong(name, value, "true or false")
 
 
-def _strings(name: str, value: object) -> tuple[str, ...]:
+def _strings(name: str, value: object, rule: Mapping[str, object]) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise _wrong(name, value, "a list of texts")
+    allowed = cast("list[str] | None", cast("Mapping[str, object]", rule["items"]).get("enum"))
+    for item in value:
+        if "\0" in item:
+            raise _wrong(name, item, "a text without NUL bytes", "remove it")
+        if allowed and item not in allowed:
+            near = get_close_matches(item, allowed, n=1)
+            raise _wrong(
+                name, item, f"one of {', '.join(allowed)}", f"did you mean {near[0]}?" if near else ""
+            )
     if name == "deepep_container_mounts":
         for mount in value:
             if not re.fullmatch(r"/[^:]*:/[^:]*(:(ro|rw))?", mount):

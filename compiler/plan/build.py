@@ -15,8 +15,19 @@ from compiler.plan.checks import RunChecks
 from compiler.plan.config import config
 from compiler.plan.environment import environment
 from compiler.plan.hosts import CommonSettings, Point, choose_all
-from compiler.plan.model import After, Expect, Plan, PlannedHost, Run, Scalar, Text
+from compiler.plan.model import (
+    After,
+    Container,
+    Expect,
+    ImageSource,
+    Plan,
+    PlannedHost,
+    Run,
+    Scalar,
+    Text,
+)
 from compiler.plan.schedule import schedule
+from compiler.rules import images
 from compiler.rules.assumptions import NOTHING, Assumptions
 from compiler.rules.runs import Point as RunPoint
 from compiler.rules.runs import RunRules
@@ -147,6 +158,8 @@ class _Builder:
             backend=backend,
             container_runtime=settings.container_runtime,
             image=arguments.docker_image_url,
+            image_source=_image_source(arguments.docker_image_url, settings),
+            container=_container(settings),
             hosts=choice.hosts,
             ranks_per_host=settings.gpus_per_node,
             why_hosts=choice.why,
@@ -248,6 +261,24 @@ def _after(entry: Entry, ids: Mapping[str, Sequence[str]]) -> tuple[After, ...]:
                 runs = runs[-1:]
         found += (After(dependency.type.value, run) for run in runs)
     return tuple(found)
+
+
+def _image_source(image: str | None, settings: Settings) -> ImageSource | None:
+    if image is None or settings.container_runtime == "none":
+        return None
+    found = images.source(image, settings.container_runtime)
+    return ImageSource(found.kind, found.reference, found.registry)
+
+
+def _container(settings: Settings) -> Container | None:
+    if settings.container_runtime == "none":
+        return None
+    return Container(
+        settings.container_privileged,
+        settings.container_entrypoint,
+        settings.container_without,
+        settings.container_options,
+    )
 
 
 def _planned(host: Host) -> PlannedHost:

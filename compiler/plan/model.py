@@ -76,6 +76,43 @@ class Expect:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSource:
+    """What a host's runtime is given to get the image (:func:`compiler.rules.images.source`)."""
+
+    kind: str
+    reference: str
+    registry: str | None
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the source as ``plan.json`` has it."""
+        return {"kind": self.kind, "reference": self.reference, "registry": self.registry}
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How the inventory changes the container's defaults (``deepep_host.container_defaults``)."""
+
+    privileged: bool
+    entrypoint: bool
+    without: tuple[str, ...]
+    options: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the changes as ``plan.json`` has them."""
+        return {
+            "privileged": self.privileged,
+            "entrypoint": self.entrypoint,
+            "without": list(self.without),
+            "options": list(self.options),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the changes that :meth:`to_json` gave."""
+        return cls(data["privileged"], data["entrypoint"], tuple(data["without"]), tuple(data["options"]))
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedHost:
     """A host that some run uses. Hosts with the same ``one_machine`` are one physical machine."""
 
@@ -89,7 +126,8 @@ class Run:
     """One execution of one point of one entry. ``id`` is its directory below the session's.
 
     ``hosts`` are in the order of their node ranks. ``config`` is what ``config.yaml`` says, in order.
-    ``config_requested`` holds what the TOML asked for where the inventory caps it.
+    ``config_requested`` holds what the TOML asked for where the inventory caps it. ``image`` is as written;
+    it, ``image_source`` and ``container`` are None without a container, but for an image that is not used.
     """
 
     id: str
@@ -104,6 +142,8 @@ class Run:
     backend: str
     container_runtime: str
     image: str | None
+    image_source: ImageSource | None
+    container: Container | None
     hosts: tuple[str, ...]
     ranks_per_host: int
     why_hosts: str
@@ -141,6 +181,8 @@ class Run:
             "backend": self.backend,
             "container_runtime": self.container_runtime,
             "image": self.image,
+            "image_source": self.image_source.to_json() if self.image_source else None,
+            "container": self.container.to_json() if self.container else None,
             "hosts": [{"name": name, "node_rank": rank} for rank, name in enumerate(self.hosts)],
             "ranks_per_host": self.ranks_per_host,
             "world_size": self.world_size,
@@ -174,6 +216,8 @@ class Run:
         values["hosts"] = tuple(host["name"] for host in data["hosts"])
         values["argv"] = _texts_from_json(data["argv"])
         values["mounts"] = _texts_from_json(data["mounts"])
+        values["image_source"] = ImageSource(**data["image_source"]) if data["image_source"] else None
+        values["container"] = Container.from_json(data["container"]) if data["container"] else None
         values["after"] = tuple(After(after["type"], after["run"]) for after in data["after"])
         values["expect"] = Expect(
             tuple(expect["operations"]),

@@ -14,11 +14,15 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_SQUASHFS = (".sqsh", ".squashfs")
+_ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_DAEMONS = ("dockerd", "podman")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image reference in parts. ``scheme`` is None for a plain reference; ``file`` for a ``.sqsh``."""
+    """An image reference in parts. ``scheme`` is None for a plain reference; ``file`` for a file."""
 
     text: str
     file: bool
@@ -34,7 +38,7 @@ class Image:
 
 def parse(text: str) -> Image:
     """Returns the parts of any text; whether they are right is :func:`problem`'s question."""
-    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((".sqsh", ".squashfs")):
+    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((*_SQUASHFS, *_ARCHIVE)):
         return Image(text, True, None, None, None, text, None, None, False)
     scheme = _SCHEME.match(text)
     rest = text[scheme.end() :] if scheme else text
@@ -66,8 +70,13 @@ def parse(text: str) -> Image:
 def problem(image: Image) -> tuple[str, str] | None:
     """Returns what no runtime could use and what to write instead, or None."""
     if image.file:
-        return None
-    if image.scheme is not None and image.scheme not in ("docker", "dockerd", "podman"):
+        if image.path.startswith("/"):
+            return None
+        return (
+            f"{value_text(image.path)} is no absolute path",
+            "write the file's absolute path on the hosts",
+        )
+    if image.scheme is not None and image.scheme not in ("docker", *_DAEMONS):
         return (
             f"{image.scheme}:// is no way to an image",
             f"write {value_text(image.text.partition('://')[2] or 'registry/organisation/image:tag')}",
@@ -92,13 +101,10 @@ def problem(image: Image) -> tuple[str, str] | None:
 
 def unusable(image: Image, runtime: str) -> tuple[str, str] | None:
     """Returns why a runtime cannot use a (right) reference and what to write instead, or None."""
+    if image.file:
+        return _unusable_file(image, runtime)
     if runtime not in ("docker", "podman"):
         return None
-    if image.file:
-        return (
-            f"{runtime} cannot start a squashfs file",
-            "name the image in its registry, or set deepep_container_runtime: enroot",
-        )
     if image.user is not None:
         plain = image.text.replace(f"{image.user}@", "", 1)
         return (
@@ -111,6 +117,63 @@ def unusable(image: Image, runtime: str) -> tuple[str, str] | None:
             f"write {value_text(plain_text(image))}",
         )
     return None
+
+
+def _unusable_file(image: Image, runtime: str) -> tuple[str, str] | None:
+    archive = image.path.endswith(_ARCHIVE)
+    if runtime == "enroot" and archive:
+        return (
+            "enroot cannot start a docker archive",
+            "name a .sqsh file (docker load, then enroot import dockerd://...), or set "
+            "deepep_container_runtime: docker or podman",
+        )
+    if runtime in ("docker", "podman") and not archive:
+        return (
+            f"{runtime} cannot start a squashfs file",
+            "name the image in its registry or an archive of docker save (.tar), or set "
+            "deepep_container_runtime: enroot",
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a runtime gets an image from.
+
+    ``kind`` is ``registry``, ``daemon`` (enroot alone: from the host's own docker or podman), ``squashfs`` or
+    ``archive``. ``reference`` is what the runtime is given to pull or import: complete, with registry and
+    tag or digest; for a file its path. ``registry`` is host and port as the registry is asked for
+    credentials, None unless ``kind`` is ``registry``.
+    """
+
+    kind: str
+    reference: str
+    registry: str | None
+
+
+def source(text: str, runtime: str) -> Source:
+    """Returns where ``runtime`` gets the (right and usable) image ``text`` from.
+
+    A digest makes the tag superfluous: not every version of the runtimes takes both.
+    """
+    image = parse(text)
+    if image.file:
+        return Source("archive" if image.path.endswith(_ARCHIVE) else "squashfs", image.path, None)
+    version = f"@{image.digest}" if image.digest else f":{image.tag or 'latest'}"
+    if image.scheme in _DAEMONS:
+        return Source("daemon", f"{image.scheme}://{plain_text(image)}", None)
+    hub = image.registry is None or image.registry in _HUB
+    path = f"library/{image.path}" if hub and "/" not in image.path else image.path
+    if runtime != "enroot":
+        registry = "docker.io" if hub else image.registry
+        return Source("registry", f"{registry}/{path}{version}", registry)
+    user = f"{image.user}@" if image.user else ""
+    # The form with '#' is the one that all versions of enroot read; without a registry it means Docker Hub.
+    return Source(
+        "registry",
+        f"docker://{user}{'' if hub else f'{image.registry}#'}{image.path if hub else path}{version}",
+        "registry-1.docker.io" if hub else image.registry,
+    )
 
 
 def plain_text(image: Image) -> str:

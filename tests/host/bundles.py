@@ -33,6 +33,8 @@ def stand_in_run(entry: str, words: Sequence[str], **changes: Any) -> dict[str, 
         "backend": "gloo",
         "container_runtime": "none",
         "image": None,
+        "image_source": None,
+        "container": None,
         "hosts": [{"name": name, "node_rank": rank} for rank, name in enumerate(HOSTS)],
         "ranks_per_host": 1,
         "world_size": 2,
@@ -93,7 +95,9 @@ class Bundle:
         settings = Settings(
             launcher="ssh", container_runtime="none", program="bundled", backend="gloo", gpus_per_node=1,
             python=python, cache_images_locally=False, image_cache_dir=None, work_dir=str(self.work_dir),
-            registries=(), master_interface="lo", env={}, container_mounts=(), iterations_cap=None,
+            registries=(), master_interface="lo", env={}, container_mounts=(), container_privileged=True,
+            container_entrypoint=False, container_without=(), container_options=(), jit_cache_dir=None,
+            iterations_cap=None,
             warmups_cap=None, one_machine="here", rendezvous_timeout_s=30, process_group_timeout_s=30,
         )  # fmt: skip
         own = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
