@@ -37,6 +37,11 @@ def render_markdown(session: Session, comparison: str | None = None) -> str:
         lines.append("")
     for run in [run for run in session.runs if run.reasons][:MOST_ROWS]:
         lines += _reasons(run)
+    noted = [(run, note) for run in session.runs for note in run.notes]
+    if noted:
+        lines += [f"- {escape(run.label)}: {escape(note)}" for run, note in noted[:MOST_ROWS]]
+        lines += [f"- and {len(noted) - MOST_ROWS} more notes"] if len(noted) > MOST_ROWS else []
+        lines.append("")
     slow = [(run, fact) for run in session.runs for fact in run.spread if fact.outliers]
     if slow:
         lines += ["**Out of line:**", ""]

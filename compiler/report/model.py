@@ -220,6 +220,7 @@ class Run:
     entry: str
     reasons: Sequence[Reason]
     suspect: Suspect | None
+    notes: Sequence[str]
     excerpt: Excerpt | None
     records: Sequence[Record]
     settings: Sequence[Setting]

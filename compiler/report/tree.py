@@ -145,6 +145,7 @@ def _run(
         started_at=text(judged["started_at"]),
         reasons=reasons,
         suspect=_suspect(judged["run"], judged.get("suspect")),
+        notes=[text(note) for note in judged.get("notes") or ()],
         excerpt=_excerpt(top, judged),
         records=records,
         settings=_settings(config, mapping(planned.get("config_requested"))),

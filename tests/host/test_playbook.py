@@ -137,9 +137,9 @@ def test_runs_overlap_and_one_is_stopped_once_the_other_has_ended(mixed: Any) ->
     bundle, _ = mixed
     assert [host["outcome"] for host in job(bundle, "client/0")["hosts"]] == ["exited", "exited"]
     assert [host["outcome"] for host in job(bundle, "server/0")["hosts"]] == ["stopped", "stopped"]
-    assert "stopped, as" in reason_texts(bundle, "server/0") or "as end_post_comp asks" in reason_texts(
-        bundle, "server/0"
-    )
+    # The stand-in is no program that proves anything; that it was stopped is no failure.
+    assert bundle.verdict("server/0") == "UNVERIFIED"
+    assert "stopped when client/0 ended, as planned" in bundle.json("server/0/verdict.json")["notes"][0]
 
 
 def test_the_events_tell_the_story_of_each_run(mixed: Any) -> None:

@@ -311,28 +311,71 @@ class TestNothingThere:
 
 
 class TestAccompanyingRun:
-    """A run with end_post_comp is stopped on purpose: then it proves nothing."""
+    """A run with end_post_comp is stopped on purpose: what must hold until then decides."""
 
     AFTER = ({"type": "end_post_comp", "run": "Main/0"},)
+    STOP = '{"t": "2026-01-02T03:04:10.000Z", "event": "stop", "run": "Load/0"}\n'
 
     def _stopped(self, tmp_path: Path, **state: Any) -> tuple[Run, Path]:
         run, run_dir = _good(tmp_path, run_id="Load/0", after=self.AFTER)
-        for host in ("node1", "node2"):
-            _state(host, outcome="stopped", exit_code=None, **state)(run, run_dir)
-        return run, run_dir
-
-    def test_stopped_is_unverified(self, tmp_path: Path) -> None:
-        run, run_dir = self._stopped(tmp_path)
         for name in ("markers/node1.json", "markers/node2.json", f"{result_dir(run)}/results.json"):
             (run_dir / name).unlink()
+        asked = {"outcome": "stopped", "exit_code": None, "phase": "timing", "cause": "ends with Main/0"}
+        for host in ("node1", "node2"):
+            _state(host, **{**asked, **state})(run, run_dir)
+        return run, run_dir
+
+    def test_stopped_at_work_passes_and_says_so(self, tmp_path: Path) -> None:
+        run, run_dir = self._stopped(tmp_path)
         judged = judge_run(run, run_dir, make_session())
-        assert (judged["verdict"], _causes(judged)) == ("UNVERIFIED", {"stopped-as-planned"})
+        assert (judged["verdict"], judged["reasons"]) == ("PASS", [])
+        assert "stopped when Main/0 ended, as planned" in judged["notes"][0]
+
+    @pytest.mark.parametrize("phase", ["rendezvous", "prepare", "check_before", None])
+    def test_stopped_before_its_data_were_checked_fails(self, tmp_path: Path, phase: str | None) -> None:
+        run, run_dir = self._stopped(tmp_path, phase=phase)
+        judged = judge_run(run, run_dir, make_session())
+        assert (judged["verdict"], judged["reasons"][0]["code"]) == ("FAIL", "stopped-too-early")
+
+    def test_stopped_by_somebody_else_fails(self, tmp_path: Path) -> None:
+        run, run_dir = self._stopped(tmp_path, cause="stopped-by-command")
+        judged = judge_run(run, run_dir, make_session())
+        assert (judged["verdict"], judged["reasons"][0]["code"]) == ("FAIL", "stopped")
+
+    def test_a_supervisor_that_did_not_answer_the_stop_fails(self, tmp_path: Path) -> None:
+        run, run_dir = self._stopped(tmp_path, cause="ends with Main/0; the supervisor did not answer")
+        assert judge_run(run, run_dir, make_session())["verdict"] == "FAIL"
+
+    def test_an_images_own_program_stays_unverified(self, tmp_path: Path) -> None:
+        run, run_dir = self._stopped(tmp_path, phase=None)
+        judged = judge_run({**run, "program": "image"}, run_dir, make_session())
+        assert (judged["verdict"], _causes(judged)) == ("UNVERIFIED", {"program-unverified"})
 
     def test_what_torchrun_prints_when_stopped_is_no_error(self, tmp_path: Path) -> None:
         run, run_dir = self._stopped(tmp_path)
         write(run_dir / "logs/node1.stderr.txt", STOPPED)
-        judged = judge_run(run, run_dir, make_session())
-        assert (judged["verdict"], _causes(judged)) == ("UNVERIFIED", {"stopped-as-planned"})
+        assert judge_run(run, run_dir, make_session())["verdict"] == "PASS"
+
+    @pytest.mark.parametrize(("failed", "verdict"), [("10.200", "PASS"), ("09.800", "FAIL")])
+    def test_a_host_that_lost_its_peers_to_the_stop_passes(
+        self, tmp_path: Path, failed: str, verdict: str
+    ) -> None:
+        """Hosts are not stopped in one instant: the ranks of the others notice."""
+        run, run_dir = self._stopped(tmp_path)
+        write(tmp_path / "events.jsonl", self.STOP)
+        at = f"2026-01-02T03:04:{failed}Z"
+        _state("node2", exit_code=1, phase="timing", cause="x", first_failure_at=at)(run, run_dir)
+        write(run_dir / "logs/node2.stderr.txt", "[rank 3] Connection closed by peer [10.0.0.1]:40601\n")
+        assert judge_run(run, run_dir, make_session())["verdict"] == verdict
+
+    def test_a_host_out_of_reach_at_the_stop_fails(self, tmp_path: Path) -> None:
+        run, run_dir = self._stopped(tmp_path)
+        _state("node2", outcome="lost", exit_code=None, first_failure_at="2026-01-02T03:04:11Z")(run, run_dir)
+        assert judge_run(run, run_dir, make_session())["verdict"] == "FAIL"
+
+    def test_processes_left_after_the_stop_fail(self, tmp_path: Path) -> None:
+        run, run_dir = self._stopped(tmp_path, leftovers=["7 python"])
+        assert judge_run(run, run_dir, make_session())["verdict"] == "FAIL"
 
     def test_an_error_before_the_stop_fails(self, tmp_path: Path) -> None:
         run, run_dir = self._stopped(tmp_path)
@@ -523,7 +566,7 @@ def test_every_code_is_shown_to_be_reached() -> None:
         "not-started",
         "dependency-not-passed",
         "session-interrupted",
-        "stopped-as-planned",
+        "stopped-too-early",
         "program-unverified",
         "judge-error",
         "trace-missing",

@@ -119,6 +119,7 @@ def _judged(run: ForeignRun) -> dict[str, Any]:
         "verdict": verdict_of(reasons),
         "reasons": reasons,
         "suspect": None,
+        "notes": [],
         "entry": parts[0],
         "iteration": int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0,
         "step": int(parts[2]) or None if len(parts) > 2 and parts[2].isdigit() else None,

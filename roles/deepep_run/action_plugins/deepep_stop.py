@@ -27,6 +27,8 @@ class ActionModule(DeepEPAction):
         cause = self.argument("cause", "stopped on request")
         if not key:
             session.request_stop(cause)
+        else:
+            events.append(session.results_dir, "stop", run=key, host=self.host, cause=cause)
         answer = self.call(
             "deepep_stop",
             run_id=session.run_id,

@@ -113,6 +113,11 @@ def new_state(run_id: str, run: str, host: str) -> dict[str, Any]:
     }
 
 
+def planned_stop(other: str) -> str:
+    """Returns the cause of a stop that the plan asks for: the run that this one accompanies has ended."""
+    return f"ends with {other}"
+
+
 def ended(
     state: dict[str, Any], outcome: str, cause: str | None, exit_code: int | None = None
 ) -> dict[str, Any]:

@@ -39,6 +39,7 @@ CODES = {
     "host-lost": Code(FAIL, "a host's processes disappeared without an end"),
     "start-failed": Code(FAIL, "the program could not be started on a host"),
     "stopped": Code(FAIL, "the run was stopped before it ended"),
+    "stopped-too-early": Code(FAIL, "the run was to accompany another, which ended before this one worked"),
     "exit-code": Code(FAIL, "the program ended with an error on a host"),
     "still-running": Code(FAIL, "the run had not ended on a host when it was collected"),
     "state-missing": Code(FAIL, "a host left no record of how the run ended"),
@@ -70,7 +71,6 @@ CODES = {
     "link-limit": Code(INVALID, "a measured rate is above what the link can carry"),
     # It cannot be known.
     "reference-absent": Code(UNVERIFIED, "the scenario asks for reference values, and none is of this run"),
-    "stopped-as-planned": Code(UNVERIFIED, "the run was stopped when the run that it accompanies ended"),
     "program-unverified": Code(UNVERIFIED, "the image's own program leaves nothing to verify its data with"),
 }
 

@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..state import planned_stop
 from .codes import COMPLETED, Reason, reason
-from .evidence import Evidence, HostEnd, Unreadable, state_name
+from .evidence import Evidence, HostEnd, Unreadable, seconds, state_name
+
+PLANNED_STOP = "stopped when {} ended, as planned: its data were checked before, it has no figures"
+
+_WORKING = (
+    "warmup",
+    "timing",
+    "own_tests",
+    "check_after",
+    "baselines",
+    "profile",
+    "write",
+    "close",
+    "done",
+)
+"""Phases of the bundled program in which every rank has passed the check of dispatch and combine."""
 
 
 def not_run(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[str, str]) -> Reason:
@@ -31,10 +47,9 @@ def not_run(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[st
 
 def check_ends(evidence: Evidence) -> list[Reason]:
     """Returns what went wrong on each host, the first failure in time first."""
-    accompanies = any(d["type"] == "end_post_comp" for d in evidence.run.get("after", []))
     reasons = []
     for host in evidence.hosts:
-        found = _check_end(evidence, host, accompanies)
+        found = _check_end(evidence, host)
         if found is not None:
             reasons.append(found)
     return sorted(reasons, key=lambda r: (r["code"] == "stopped", r["at"] is None, r["at"] or ""))
@@ -58,7 +73,47 @@ def check_leftovers(evidence: Evidence) -> list[Reason]:
     return reasons
 
 
-def _check_end(evidence: Evidence, host: str, accompanies: bool) -> Reason | None:
+def check_planned_stop(evidence: Evidence) -> list[Reason] | None:
+    """Returns what is wrong with a run that was stopped as its end_post_comp asks; None for any other run.
+
+    What must hold until the stop is shown by the phase that each host had reached: past the check of all data
+    against the reference. A host that failed after the stop had begun elsewhere lost its peers to it.
+    """
+    if evidence.ended_with is None:
+        return None
+    reasons = []
+    stopped = False
+    for host in evidence.hosts:
+        end = evidence.ends[host]
+        if not isinstance(end, HostEnd) or end.status != "ended":
+            return None
+        if end.outcome == "stopped" and end.cause == planned_stop(evidence.ended_with):
+            if end.first_failure_at is not None:
+                return None
+            stopped = True
+        elif end.outcome != "exited" or (end.exit_code != 0 and not _after_stop(evidence, end)):
+            return None
+        if evidence.bundled and end.phase not in _WORKING:
+            text = f"{host} was still in phase {end.phase or 'start'} when {evidence.ended_with} ended: "
+            reasons.append(
+                reason(
+                    "stopped-too-early",
+                    text + "nothing accompanied it",
+                    state_name(host),
+                    host=host,
+                    at=end.ended_at,
+                    remedy="let the other run last longer, with more iterations",
+                )
+            )
+    return reasons if stopped else None
+
+
+def _after_stop(evidence: Evidence, end: HostEnd) -> bool:
+    failed = seconds(end.first_failure_at)
+    return failed is not None and evidence.stopped_at is not None and failed >= evidence.stopped_at
+
+
+def _check_end(evidence: Evidence, host: str) -> Reason | None:
     end = evidence.ends[host]
     name = state_name(host)
     if end is None:
@@ -66,7 +121,7 @@ def _check_end(evidence: Evidence, host: str, accompanies: bool) -> Reason | Non
         return reason("state-missing", text, name, host=host, remedy="fetch it with the bundle's collect.yml")
     if isinstance(end, Unreadable):
         return reason("state-unreadable", end.why, name, host=host)
-    code, text = _outcome(evidence, end, accompanies)
+    code, text = _outcome(evidence, end)
     if code is None:
         return None
     if end.cause:
@@ -74,7 +129,7 @@ def _check_end(evidence: Evidence, host: str, accompanies: bool) -> Reason | Non
     return reason(code, text, name, host=host, at=end.first_failure_at or end.ended_at)
 
 
-def _outcome(evidence: Evidence, end: HostEnd, accompanies: bool) -> tuple[str | None, str]:
+def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:
     where = f" in phase {end.phase}" if end.phase else ""
     if end.status != "ended":
         return "still-running", f"{end.host} was still {end.status}{where} when it was collected"
@@ -89,8 +144,6 @@ def _outcome(evidence: Evidence, end: HostEnd, accompanies: bool) -> tuple[str |
         limit = evidence.run.get("time_limit_s")
         return "time-limit", f"{end.host} reached the time limit of {limit} s{where}"
     if end.outcome == "stopped":
-        if accompanies and end.first_failure_at is None:
-            return "stopped-as-planned", f"{end.host} was stopped{where}, as end_post_comp asks"
         return "stopped", f"{end.host} was stopped{where}"
     if end.outcome == "start_failed":
         return "start-failed", f"{end.host} could not start the program"

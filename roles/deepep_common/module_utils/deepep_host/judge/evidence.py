@@ -40,14 +40,20 @@ class HostEnd(NamedTuple):
 class Evidence:
     """The files of one run. ``files`` maps every relative path (with ``/``) to its size in bytes.
 
-    ``seen_failing`` has when the controller saw a host fail, in s, by its own clock.
+    ``seen_failing`` has when the controller saw a host fail, ``stopped_at`` when it began to stop the run,
+    both in s, by its own clock.
     """
 
     def __init__(
-        self, run: Mapping[str, Any], run_dir: Path, seen_failing: Mapping[str, float] | None = None
+        self,
+        run: Mapping[str, Any],
+        run_dir: Path,
+        seen_failing: Mapping[str, float] | None = None,
+        stopped_at: float | None = None,
     ) -> None:
         self.run = run
         self.seen_failing = dict(seen_failing or {})
+        self.stopped_at = stopped_at
         self.run_dir = run_dir
         self._top = str(run_dir)
         self.files = list_files(run_dir)
@@ -68,6 +74,12 @@ class Evidence:
     def started(self) -> bool:
         """Whether anything shows that the run was started on a host."""
         return any(end is not None for end in self.ends.values()) or bool(self.logs)
+
+    @property
+    def ended_with(self) -> str | None:
+        """The run with which this one is to end (``end_post_comp``), or None."""
+        others = [d["run"] for d in self.run.get("after", []) if d["type"] == "end_post_comp"]
+        return str(others[0]) if others else None
 
     def harmless(self, signature: Signature) -> bool:
         """Whether a line says nothing here: the network is not needed where all ranks share one host."""
@@ -119,26 +131,45 @@ def seconds(text: Any) -> float | None:
         return None
 
 
-def failures_seen(path: Path) -> dict[str, dict[str, float]]:
-    """Returns when the controller saw hosts fail, by run and host, from events.jsonl; empty without one."""
-    found: dict[str, dict[str, float]] = {}
+class Seen(NamedTuple):
+    """What the controller saw of one run: when hosts failed, and when it began to stop it. Seconds."""
+
+    failing: dict[str, float]
+    stopped_at: float | None
+
+
+NOTHING_SEEN = Seen({}, None)
+
+
+def read_seen(path: Path) -> dict[str, Seen]:
+    """Returns what the controller saw of each run, from events.jsonl; empty without one.
+
+    A run that was repeated has events of every attempt: the last ``rendezvous`` begins its story anew.
+    """
+    found: dict[str, Seen] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return found
     for line in lines:
-        if '"ended"' not in line:
+        if '"ended"' not in line and '"stop"' not in line and '"rendezvous"' not in line:
             continue
         try:
             event = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(event, dict) or event.get("event") != "ended":
+        moment = seconds(event.get("t")) if isinstance(event, dict) else None
+        if moment is None:
             continue
-        moment = seconds(event.get("t"))
+        run = str(event.get("run"))
+        seen = found.setdefault(run, Seen({}, None))
         well = event.get("outcome") == "exited" and event.get("exit_code") == 0
-        if moment is not None and not well and event.get("outcome") != "stopped":
-            found.setdefault(str(event.get("run")), {}).setdefault(str(event.get("host")), moment)
+        if event.get("event") == "rendezvous":
+            del found[run]
+        elif event.get("event") == "stop" and seen.stopped_at is None:
+            found[run] = seen._replace(stopped_at=moment)
+        elif event.get("event") == "ended" and not well and event.get("outcome") != "stopped":
+            seen.failing.setdefault(str(event.get("host")), moment)
     return found
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from .codes import Reason, reason, verdict_of
 from .completeness import check_files, check_markers, check_ranks, check_result_files, check_traces
 from .culprit import find_suspect
-from .ending import check_ends, check_leftovers, not_run
-from .evidence import LOG_KINDS, Evidence, HostEnd, failures_seen, log_name
+from .ending import PLANNED_STOP, check_ends, check_leftovers, check_planned_stop, not_run
+from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name, read_seen
 from .hardware import Hardware, read_hardware
 from .limits import limits_of
 from .records import Results, check_records, headline
@@ -48,7 +48,6 @@ _INDEPENDENT = (
     "leftovers",
     "wrong-data",
     "program-unverified",
-    "stopped-as-planned",
 )
 """Reasons that are never the consequence of a failed end."""
 
@@ -71,7 +70,7 @@ def judge_run(
         found = _verdict_beside(root / str(dependency["run"]) / VERDICT_FILE)
         if found:
             verdicts[str(dependency["run"])] = found
-    seen = failures_seen(root / EVENTS).get(str(run["id"]), {})
+    seen = read_seen(root / EVENTS).get(str(run["id"]), NOTHING_SEEN)
     return judge_with(run, directory, session or {}, verdicts, seen)
 
 
@@ -95,16 +94,16 @@ def judge_with(
     run_dir: Path,
     session: Mapping[str, Any],
     verdicts: Mapping[str, str],
-    seen_failing: Mapping[str, float],
+    seen: Seen,
     references: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judges one run and writes ``verdict.json``.
 
-    Given are the verdicts of the runs before it, when the controller saw hosts fail, and the reference values
-    that the scenario wants it held to (:mod:`.reference`).
+    Given are the verdicts of the runs before it, what the controller saw of it, and the reference values that
+    the scenario wants it held to (:mod:`.reference`).
     """
     try:
-        result = _judge(run, run_dir, session, verdicts, seen_failing, references)
+        result = _judge(run, run_dir, session, verdicts, seen, references)
     except Exception as error:  # whatever a tree holds, it must not keep the other runs from their verdicts
         text = f"the run could not be judged: {type(error).__name__}: {error}"
         result = _result(run, [reason("judge-error", text)], {}, None, [])
@@ -118,28 +117,33 @@ def _judge(
     run_dir: Path,
     session: Mapping[str, Any],
     verdicts: Mapping[str, str],
-    seen_failing: Mapping[str, float],
+    seen: Seen,
     references: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    evidence = Evidence(run, run_dir, seen_failing)
+    evidence = Evidence(run, run_dir, seen.failing, seen.stopped_at)
     if not evidence.started:
         return _result(run, [not_run(evidence, session, verdicts)], evidence.ends, None, [])
     stamp = session.get("stamp")
     results = Results(evidence, stamp if isinstance(stamp, str) else None)
     hardware = read_hardware(run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
-    ends = check_ends(evidence)
-    planned_stop = [r for r in ends if r["code"] == "stopped-as-planned"]
-    if planned_stop and len(planned_stop) == len(ends):
-        # Stopped on purpose: what the end of the program would have written cannot be there.
-        early = [r for r in _log_reasons(evidence, ends) if not r["consequence"]]
+    planned_stop = check_planned_stop(evidence)
+    notes = []
+    if planned_stop is not None:
+        # What the end of the program would have written cannot be there, and what a rank says of peers that
+        # were stopped a moment before it is no failure.
+        early = [r for r in _log_reasons(evidence, [], victims=False) if not r["consequence"]]
         reasons = early + planned_stop + check_leftovers(evidence) + check_files(evidence)
+        if not evidence.bundled:
+            reasons.append(_unverified())
+        notes.append(PLANNED_STOP.format(evidence.ended_with))
     else:
+        ends = check_ends(evidence)
         rest = _check_rest(evidence, results, hardware)
         if references:
             rest += _check_references(results, hardware, references)
         reasons = _order(ends, _log_reasons(evidence, ends), rest)
     suspect = find_suspect(evidence, reasons)
-    return _result(run, reasons, evidence.ends, results.directory, headline(results.records), suspect)
+    return _result(run, reasons, evidence.ends, results.directory, headline(results.records), suspect, notes)
 
 
 def _check_references(results: Results, hardware: Hardware, references: Mapping[str, Any]) -> list[Reason]:
@@ -170,19 +174,21 @@ def _check_rest(evidence: Evidence, results: Results, hardware: Hardware) -> lis
     if evidence.bundled:
         reasons += check_markers(evidence) + check_ranks(evidence) + check_traces(evidence)
     else:
-        reasons.append(
-            reason(
-                "program-unverified",
-                "the image's own program ran: no reference check, no end markers, no records per rank",
-            )
-        )
+        reasons.append(_unverified())
     if results.directory is not None:
         reasons += check_result_files(evidence, results.directory)
     return reasons + check_files(evidence)
 
 
-def _log_reasons(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
+def _unverified() -> Reason:
+    text = "the image's own program ran: no reference check, no end markers, no records per rank"
+    return reason("program-unverified", text)
+
+
+def _log_reasons(evidence: Evidence, ends: list[Reason], victims: bool = True) -> list[Reason]:
     """Returns the errors in the logs of all hosts, the likeliest cause first.
+
+    Without ``victims`` what a rank says of a peer that is gone is no finding.
 
     Where ranks name the one that failed first, its host's lines come first; else those of the host whose
     failure is the first in time.
@@ -195,9 +201,7 @@ def _log_reasons(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
     if blamed:
         suspect = max(sorted(blamed), key=lambda culprit: blamed[culprit])[1]
     else:
-        failed = [
-            r["host"] for r in ends if r["code"] not in ("stopped", "stopped-as-planned", "state-missing")
-        ]
+        failed = [r["host"] for r in ends if r["code"] not in ("stopped", "state-missing")]
         suspect = failed[0] if failed else None
     found = []
     for host_number, host in enumerate(evidence.hosts):
@@ -207,7 +211,7 @@ def _log_reasons(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
                 continue
             for finding in scan_or_none.findings:
                 signature = finding.signature
-                if evidence.harmless(signature):
+                if evidence.harmless(signature) or (signature.victim and not victims):
                     continue
                 times = f" ({finding.lines} times)" if finding.lines > 1 else ""
                 likely = not finding.after_stop and not signature.victim
@@ -251,6 +255,7 @@ def _result(
     result_dir: str | None,
     operations: list[dict[str, Any]],
     suspect: dict[str, Any] | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, Any]:
     known = [end for end in ends.values() if isinstance(end, HostEnd)]
     started = min((end.started_at for end in known if end.started_at), default=None)
@@ -261,6 +266,7 @@ def _result(
         "verdict": verdict_of(reasons),
         "reasons": reasons,
         "suspect": suspect,
+        "notes": notes or [],
         "entry": run["entry"],
         "iteration": run["iteration"],
         "step": run.get("step"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..files import write_text
 from .codes import PASS, VERDICTS
-from .evidence import failures_seen
+from .evidence import NOTHING_SEEN, read_seen
 from .junit import render_junit
 from .manifest import build_manifest
 from .rows import write_rows
@@ -37,12 +37,13 @@ def judge_session(session_dir: Path | str, *, manifest: bool = True) -> dict[str
     top = Path(session_dir)
     plan = read_plan(top)
     session = _read_session(top)
-    seen = failures_seen(top / EVENTS)
+    seen = read_seen(top / EVENTS)
     references = wanted_references(plan)
     verdicts: dict[str, str] = {}
     runs = []
     for run in plan["runs"]:
-        judged = judge_with(run, top / run["id"], session, verdicts, seen.get(run["id"], {}), references)
+        known = seen.get(run["id"], NOTHING_SEEN)
+        judged = judge_with(run, top / run["id"], session, verdicts, known, references)
         verdicts[run["id"]] = judged["verdict"]
         runs.append(judged)
     summary = _summary(plan, session, runs)

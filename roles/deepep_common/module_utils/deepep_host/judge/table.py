@@ -18,7 +18,7 @@ def render_table(summary: Mapping[str, Any], width: int | None = None) -> str:
     """Returns the summary as plain text, at most ``width`` columns wide (default: the terminal's).
 
     One line per run and operation with verdict, backend and figures; below a run that is not PASS stands
-    its cause. Says so where figures are a stand-in's.
+    its cause, below any run what there is to know of it. Says so where figures are a stand-in's.
     """
     columns = max(width or shutil.get_terminal_size((100, 24)).columns, 40)
     lines: list[str] = []
@@ -55,6 +55,7 @@ def _body(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
             more = len(run["reasons"]) - 1
             if more:
                 out.append((f"    and {more} more, see the report", 6))
+        out += [(f"    note: {note}", 6) for note in run["notes"]]
     return out
 
 
