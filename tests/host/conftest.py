@@ -59,7 +59,8 @@ class OneHost:
     def _run(self, key: str, words: Sequence[str] = (), **changes: Any) -> dict[str, Any]:
         return {
             "id": key, "ranks_per_host": 1, "nodes": [self.name], "node_rank": 0, "container_runtime": "none",
-            "image": None, "config": {"tokens": 8}, "env": {}, "time_limit_s": 60,
+            "program": "bundled", "image": None, "container": None, "mounts": [], "config": {"tokens": 8},
+            "env": {}, "time_limit_s": 60,
             "argv": [{"join": [{"var": "python"}]}, str(STAND_IN), *words], **changes,
         }  # fmt: skip
 

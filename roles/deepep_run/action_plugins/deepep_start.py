@@ -16,7 +16,7 @@ from deepep_host.state import ended, new_state
 class ActionModule(DeepEPAction):
     """A host that cannot start is recorded as such; its peers are stopped by those who wait."""
 
-    ARGUMENTS = frozenset({"session", "run", "work_dir", "python"})
+    ARGUMENTS = frozenset({"session", "run", "work_dir", "python", "jit_cache_dir"})
 
     def act(self) -> dict[str, Any]:
         key = self.argument("run")
@@ -36,6 +36,7 @@ class ActionModule(DeepEPAction):
             run=key,
             work_dir=self.argument("work_dir", ""),
             python=self.argument("python", ""),
+            jit_cache_dir=self.argument("jit_cache_dir", ""),
             master_addr=point["master_addr"],
             master_port=point["master_port"],
         )

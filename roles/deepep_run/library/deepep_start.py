@@ -18,7 +18,8 @@ options:
   host: {description: Inventory name of this host., type: str, required: true}
   run: {description: Id of the run., type: str, required: true}
   work_dir: {description: Work directory; empty for the default., type: str, default: ""}
-  python: {description: Interpreter that has torch., type: str, default: ""}
+  python: {description: Interpreter that has torch; in a container its own., type: str, default: ""}
+  jit_cache_dir: {description: Where containers keep compiled kernels., type: str, default: ""}
   master_addr: {description: Address at which the ranks meet., type: str, required: true}
   master_port: {description: Port at which the ranks meet., type: int, required: true}
 author: deepep-compiler authors
@@ -33,6 +34,7 @@ def main() -> None:
             "run": {"type": "str", "required": True},
             "work_dir": {"type": "str", "default": ""},
             "python": {"type": "str", "default": ""},
+            "jit_cache_dir": {"type": "str", "default": ""},
             "master_addr": {"type": "str", "required": True},
             "master_port": {"type": "int", "required": True},
         },
@@ -48,12 +50,13 @@ def main() -> None:
             given["run"],
             given["master_addr"],
             given["master_port"],
-            given["python"] or "python3",
+            given["python"],
+            given["jit_cache_dir"],
         )
         launch = read_json(run_dir(base, given["run"]) / "launch.json") or {}
     except (control.Refused, LaunchError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    shown = ("node_rank", "argv", "cwd", "env", "unset_variables")
+    shown = ("node_rank", "argv", "cwd", "env", "unset_variables", "container")
     module.exit_json(changed=True, state=state, launch={name: launch.get(name) for name in shown})
 
 

@@ -14,7 +14,7 @@ from .toml_writer import dumps
 # Names below a run's directory on the host that belong to all hosts alike: same relative path in the tree.
 _SHARED = ("results/", "ranks/", "markers/", "traces/")
 # Only for the supervisor and for the controller while the run lasts.
-_TRANSIENT = ("launch.json", "progress.json", "stop.json")
+_TRANSIENT = ("launch.json", "progress.json", "stop.json", "enter.json", "enter.rc", "inside.json")
 
 
 def target_of(name: str, host: str) -> str | None:

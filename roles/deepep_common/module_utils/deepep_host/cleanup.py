@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import processes
+from . import container, processes
 from .control import end_marked, observe, runs_below, stop_runs
 from .files import SAFE_NAME
 from .lock import lock_path, remove_if_free
@@ -21,11 +21,13 @@ def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool
     ``dry`` nothing is changed. Runs in ``keep`` keep their files.
     """
     done: dict[str, Any] = {"removed": [], "kept": [], "ended": [], "in_use": []}
+    boxes = container.leftovers(work_dir, host, run_id or None)
     for session in [run_id] if run_id else _sessions(work_dir, host):
         base = host_dir(work_dir, session, host)
         if not run_id and _runs(base):
             done["in_use"].append(session)
             continue
+        # Before anything is stopped: what is found now is what was left.
         marks = {"DEEPEP_RUN_ID": session, "DEEPEP_HOST": host}
         done["ended"] += [processes.describe(pid) for pid in processes.with_environment(marks)]
         if not dry:
@@ -38,7 +40,11 @@ def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool
             done["removed"].append(str(base))
         if not dry:
             _remove(work_dir, session, base, [run for run in started if run not in kept] if kept else None)
+    # Also those of sessions whose directories are gone.
+    mine = [box for box in boxes if box.run_id not in done["in_use"]]
+    done["ended"] += [box.describe() for box in mine]
     if not dry:
+        container.remove(mine)
         _remove_empty(work_dir, host)
     return done
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import processes
+from . import container, processes
 from .files import read_json, write_json, write_text
 from .launch import LaunchError, expand_argv, expand_environment, render_config, render_env_vars
 from .lock import lock_path
@@ -47,10 +47,17 @@ def load_slice(base: Path) -> dict[str, Any]:
 
 
 def start(
-    base: Path, work_dir: Path, run: str, master_addr: str, master_port: int, python: str
+    base: Path,
+    work_dir: Path,
+    run: str,
+    master_addr: str,
+    master_port: int,
+    python: str,
+    jit_cache_dir: str = "",
 ) -> dict[str, Any]:
     """Starts the supervisor of ``run`` and returns its first state; one that was started before stays.
 
+    ``python`` is the interpreter of the host, or in the container; empty for ``python3`` of the search path.
     Raises Refused for a run that this host has no part in, and LaunchError for one it cannot start.
     """
     plan = load_slice(base)
@@ -61,7 +68,17 @@ def start(
     before = observe(folder)
     if before is not None:
         return before
-    prepare(plan, spec, base, folder, work_dir, master_addr, master_port, python)
+    prepare(
+        plan,
+        spec,
+        base,
+        folder,
+        work_dir,
+        master_addr,
+        master_port,
+        python or container.PYTHON,
+        jit_cache_dir,
+    )
     # An absent state must mean "never started": this one is replaced by the supervisor's own.
     write_state(folder, new_state(plan["run_id"], run, plan["host"]))
     with (folder / "logs" / "supervisor.txt").open("ab") as output:
@@ -97,10 +114,14 @@ def prepare(
     master_addr: str,
     master_port: int,
     python: str,
+    jit_cache_dir: str = "",
 ) -> None:
-    """Writes what the run needs into its directory: launch.json, config.yaml, env_vars.sh, logs/."""
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    run_env, unset = expand_environment(spec["env"], os.environ)
+    """Writes what the run needs into its directory: launch.json, config.yaml, env_vars.sh, logs/.
+
+    In a container the environment is made there (:mod:`deepep_host.inside`), from enter.json.
+    """
+    for name in ("logs", "results"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     variables = {
         "python": python,
         "program_dir": str(base / "program"),
@@ -119,8 +140,17 @@ def prepare(
     if not argv:
         raise LaunchError("the plan holds an empty command line")
     write_text(folder / "config.yaml", render_config(spec["config"]))
-    write_metadata(base, folder, spec["nodes"], spec["ranks_per_host"])
+    in_container = spec["container_runtime"] != "none"
+    described = (
+        container.describe(plan, spec, base, folder, work_dir, python, jit_cache_dir, variables, marks)
+        if in_container
+        else None
+    )
+    write_metadata(base, folder, spec["nodes"], spec["ranks_per_host"], described)
+    run_env, unset = (dict(spec["env"]), []) if in_container else expand_environment(spec["env"], os.environ)
     write_text(folder / "env_vars.sh", render_env_vars({**run_env, **marks}))
+    if described:
+        container.write_enter(folder, spec, argv, {**run_env, **marks}, described, GRACE_S)
     write_json(
         folder / "launch.json",
         {
@@ -137,6 +167,7 @@ def prepare(
             "time_limit_s": spec["time_limit_s"],
             "grace_s": GRACE_S,
             "lock": str(lock_path(work_dir, plan["host"])),
+            "container": described,
         },
         mode=0o600,
     )
@@ -162,8 +193,7 @@ def observe(folder: Path) -> dict[str, Any] | None:
         cause = "this host was restarted during the run"
     else:
         cause = "the supervisor on this host was killed; what it left was ended"
-        left = end_marked(state["run_id"], state["host"], state["run"])
-        state["leftovers"] = [processes.describe(pid) for pid in left]
+        state["leftovers"] = _end_remains(folder, state)
     state = ended(state, "lost", cause)
     write_state(folder, state)
     return state
@@ -200,8 +230,7 @@ def stop(folder: Path, cause: str, wait_s: float = GRACE_S + 25.0) -> dict[str, 
         if state is None or state["status"] == "ended":
             return state
         time.sleep(0.05)
-    left = end_marked(state["run_id"], state["host"], state["run"])
-    state["leftovers"] = [processes.describe(pid) for pid in left]
+    state["leftovers"] = _end_remains(folder, state)
     state = ended(state, "stopped", f"{cause}; the supervisor did not answer")
     write_state(folder, state)
     return state
@@ -230,6 +259,14 @@ def stop_runs(base: Path, run: str, cause: str) -> tuple[list[str], dict[str, di
         ask_to_stop(run_dir(base, key), cause)
     states.update({key: stop(run_dir(base, key), cause) for key in running})
     return running, {key: state for key, state in states.items() if state is not None}
+
+
+def _end_remains(folder: Path, state: dict[str, Any]) -> list[str]:
+    """Ends what is left of a run without a supervisor, its container first; returns what did not go."""
+    launch = read_json(folder / "launch.json") or {}
+    left = container.end_run(launch["container"]) if launch.get("container") else []
+    pids = end_marked(state["run_id"], state["host"], state["run"])
+    return [*left, *(processes.describe(pid) for pid in pids)]
 
 
 def end_marked(run_id: str, host: str, run: str | None = None) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -12,7 +11,6 @@ from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Identity(NamedTuple):
@@ -25,13 +23,22 @@ class Identity(NamedTuple):
 
 def become_subreaper() -> None:
     """Makes this process the parent of every orphan among its descendants, whatever session it is in."""
-    if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    import ctypes  # not every image's Python has it, and inside a container nobody needs it
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def die_with_parent(number: int = signal.SIGTERM) -> None:
-    """Has the kernel send this process ``number`` when its parent dies. Safe between fork and exec."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+def die_with_parent() -> Callable[[], None]:
+    """Returns a function for between fork and exec: the process gets SIGTERM when its parent dies."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+    return ask
 
 
 def boot_id() -> str:
@@ -126,6 +133,16 @@ def describe(pid: int) -> str:
     """Returns pid, state letter and command line of a process as one line for a record."""
     fields = _stat(pid)
     return f"pid {pid} ({fields[0] if fields else 'gone'}): {command_line(pid)}"
+
+
+def say_status(code: int) -> str:
+    """Returns how a process ended in words: ``code`` is its exit status, negative for a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 def reap() -> dict[int, int]:

@@ -24,8 +24,11 @@ def host_slice(plan: dict[str, Any], host: str) -> dict[str, Any]:
                     "env",
                     "argv",
                     "time_limit_s",
+                    "program",
                     "container_runtime",
                     "image",
+                    "container",
+                    "mounts",
                 )
                 runs[run["id"]] = {
                     **{name: run[name] for name in keep},
@@ -54,7 +57,8 @@ def pack_program(roles: Path) -> tuple[bytes, str, int]:
 def _program_files(roles: Path) -> Iterator[tuple[str, Path]]:
     """Yields name in the archive and path of every file, in a fixed order."""
     files = roles / "deepep_run" / "files"
-    yield "supervise.py", files / "supervise.py"
+    for name in ("supervise.py", "enter.py"):
+        yield name, files / name
     for top in (roles / "deepep_common" / "module_utils" / "deepep_host", files / "deepep_bench"):
         for path in sorted(top.rglob("*")):
             parts = path.relative_to(top).parts

@@ -51,9 +51,17 @@ def stage(
     return changed
 
 
-def write_metadata(base: Path, folder: Path, nodes: Any, ranks_per_host: int) -> None:
+def write_metadata(
+    base: Path, folder: Path, nodes: Any, ranks_per_host: int, container: Mapping[str, Any] | None = None
+) -> None:
     """Writes metadata.toml of one run from what was collected when the host was staged."""
     tables: dict[str, Any] = read_json(base / "metadata.json") or {}
+    if container:
+        tables.setdefault("host", {})["container_runtime"] = container["runtime"]
+        tables["container"] = {
+            name: metadata.NULL if container[name] is None else container[name]
+            for name in ("runtime", "image", "image_id", "digest", "name", "python")
+        }
     tables["slurm"] = metadata.slurm(list(nodes), ranks_per_host)
     write_text(folder / "metadata.toml", dumps(tables))
 

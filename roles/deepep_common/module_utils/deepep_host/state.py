@@ -100,6 +100,7 @@ def new_state(run_id: str, run: str, host: str) -> dict[str, Any]:
         "guardian": None,
         "boot_id": None,
         "program_pid": None,
+        "container": None,
         "started_at": now_iso(),
         "deadline_at": None,
         "ended_at": None,

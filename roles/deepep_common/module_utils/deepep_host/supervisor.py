@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from . import processes, stacks
+from . import container, engine, processes, stacks
+from .box import SETTLE_S, Box
+from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
 from .lock import HostInUse, acquire
 from .state import ended, new_state, read_state, write_state
@@ -27,6 +29,13 @@ TICK_S = 0.25
 
 AFTERMATH_S = 2.0
 """How long children may outlive the program before they count as left over."""
+
+UNWIND_S = 8.0
+"""How long the runtime's own processes may take after their container has ended."""
+
+
+class _Over(Exception):
+    """The run is over before its program was started: it was stopped, or the time limit has passed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -74,9 +83,11 @@ def guard(folder: Path, spec: dict[str, Any], child: int) -> int:
         else f"with status {os.WEXITSTATUS(status)}"
     )
     log(f"the supervisor ended {how}; ending what it left")
+    # The container first: its processes may be ours too, and the runtime must not lose track of them.
+    stuck = container.end_run(spec["container"]) if spec.get("container") else []
     left = processes.end_all(lambda: processes.descendants(os.getpid()), float(spec["grace_s"]))
     left += [pid for pid in marked(spec) if pid not in left]
-    state["leftovers"] = [processes.describe(pid) for pid in left]
+    state["leftovers"] = [*stuck, *(processes.describe(pid) for pid in left)]
     write_state(
         folder, ended(state, "lost", f"the supervisor on this host ended {how}; its processes were ended")
     )
@@ -110,6 +121,7 @@ class Supervisor:
         self._started = time.monotonic()
         self._deadline = self._started + float(spec["time_limit_s"])
         self._progress_mtime = 0
+        self._box = Box(folder, spec, log) if spec.get("container") else None
 
     def run(self) -> None:
         """Starts the program and returns once nothing of it is left and the end is on disk."""
@@ -123,13 +135,44 @@ class Supervisor:
             return
         # Kept open, and so locked, until this process ends.
         os.set_inheritable(lock, False)
+        outcome = ""
         try:
+            self._open_box()
             self._start()
-        except (OSError, ValueError) as error:
-            self._finish("start_failed", f"cannot start {self._spec['argv'][0]}: {error}", None)
+        except _Over as over:
+            outcome = str(over)
+        except ContainerError as error:
+            self._fail_to_start(str(error))
             return
-        outcome = self._watch(wake)
-        self._end(outcome)
+        except (OSError, ValueError) as error:
+            self._fail_to_start(f"cannot start {self._argv()[0]}: {error}")
+            return
+        self._end(outcome or self._watch(wake))
+
+    def _fail_to_start(self, cause: str) -> None:
+        if self._box:
+            self._state["leftovers"] = self._box.remove()
+            self._box.record()
+        self._finish("start_failed", cause, None)
+
+    def _open_box(self) -> None:
+        if self._box is None:
+            return
+        self._state.update(status="running", phase="container")
+        write_state(self._folder, self._state)
+        self._box.open(self._still_wanted)
+        self._state["container"] = self._box.identity()
+        write_state(self._folder, self._state)
+
+    def _still_wanted(self) -> None:
+        if self._stop:
+            raise _Over("stopped")
+        if time.monotonic() >= self._deadline:
+            raise _Over("timeout")
+
+    def _argv(self) -> list[str]:
+        """Returns the command of the process whose end is the run's: the runtime's client, or the program."""
+        return self._box.command()[0] if self._box else list(self._spec["argv"])
 
     def _listen(self) -> int:
         reader, writer = os.pipe()
@@ -157,21 +200,23 @@ class Supervisor:
 
     def _start(self) -> None:
         spec = self._spec
+        argv = self._argv()
+        env = self._box.command()[1] if self._box else spec["env"]
         with self._log("stdout") as out, self._log("stderr") as err:
             program = subprocess.Popen(  # noqa: S603 - the plan's argv, no shell
-                spec["argv"],
-                env={**os.environ, **spec["env"]},
+                argv,
+                env={**os.environ, **env},
                 cwd=spec["cwd"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=processes.die_with_parent,
+                preexec_fn=processes.die_with_parent(),
             )
         # Waited for in _reap, with all others; Popen must not complain about that when it is collected.
         self._program = program.pid
         program.returncode = 0
-        log(f"started {spec['argv'][0]} as pid {program.pid}, time limit {spec['time_limit_s']} s")
+        log(f"started {argv[0]} as pid {program.pid}, time limit {spec['time_limit_s']} s")
         self._state.update(status="running", phase="rendezvous", program_pid=program.pid)
         write_state(self._folder, self._state)
 
@@ -224,37 +269,60 @@ class Supervisor:
             cause = f"still running at the time limit of {self._spec['time_limit_s']} s"
             phase = self._state["phase"]
             cause += f", in phase {phase}" if phase else ""
-            self._state["stacks"] = stacks.dump(
-                processes.descendants(os.getpid()), self._folder / "logs", self._spec["argv"][0]
-            )
+            pids = processes.descendants(os.getpid())
+            pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
+            self._state["stacks"] = stacks.dump(pids, self._folder / "logs", self._spec["argv"][0])
         elif outcome == "stopped":
             request = read_json(self._folder / "stop.json") or {}
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")
             log(f"asked to stop: {cause}")
-        left = self._clear(outcome)
+        code = _exit_code(self._status)
+        if outcome == "exited" and self._box:
+            ending = self._box.ending(code or 0)
+            outcome = "exited" if ending.started else "start_failed"
+            code, cause = ending.exit_code, ending.cause
+        elif outcome == "exited" and code:
+            cause = f"the program {processes.say_status(code)}"
+        left = self._clear_box() if self._box else []
+        left += self._clear(outcome)
         self._follow()
         self._state["leftovers"] = left
-        code = _exit_code(self._status)
-        if outcome == "exited" and code != 0:
-            cause = _say(code)
         self._finish(outcome, cause, code if outcome == "exited" else None)
+
+    def _clear_box(self) -> list[str]:
+        """Ends and removes the container; returns what its program left running, and what did not go."""
+        assert self._box is not None  # noqa: S101 - for mypy
+        self._box.release()
+        end = time.monotonic() + float(self._spec["grace_s"]) + SETTLE_S
+        while self._program and self._status is None and time.monotonic() < end:
+            self._reap(processes.reap())
+            time.sleep(0.05)
+        left = [*self._box.left_inside(), *self._box.remove()]
+        # The runtime's own helpers may be descendants too: they are no leftovers while they tidy up.
+        end = time.monotonic() + UNWIND_S
+        while self._alive() and time.monotonic() < end:
+            self._reap(processes.reap())
+            time.sleep(0.05)
+        self._box.record()
+        return left
+
+    def _alive(self) -> list[int]:
+        """Returns what lives of the run here; not what the user's containers share, of whatever run."""
+        shared = engine.shared_helpers() if self._box else frozenset()
+        return [pid for pid in processes.descendants(os.getpid()) if pid not in shared]
 
     def _clear(self, outcome: str) -> list[str]:
         """Ends all descendants; returns those that should not have been there, or did not go."""
-
-        def alive() -> list[int]:
-            return processes.descendants(os.getpid())
-
         strangers: dict[int, str] = {}
         if outcome == "exited":
             end = time.monotonic() + AFTERMATH_S
-            while alive() and time.monotonic() < end:
+            while self._alive() and time.monotonic() < end:
                 time.sleep(0.05)
                 processes.reap()
-            strangers = {pid: processes.describe(pid) for pid in alive()}
+            strangers = {pid: processes.describe(pid) for pid in self._alive()}
             for stranger in strangers.values():
                 log(f"left running by the program: {stranger}")
-        left = processes.end_all(alive, float(self._spec["grace_s"]), self._reap)
+        left = processes.end_all(self._alive, float(self._spec["grace_s"]), self._reap)
         left += [pid for pid in marked(self._spec) if pid not in left]
         return [*strangers.values(), *(processes.describe(pid) for pid in left if pid not in strangers)]
 
@@ -273,15 +341,6 @@ def _exit_code(status: int | None) -> int | None:
     if status is None:
         return None
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def _say(code: int | None) -> str:
-    if code is not None and code < 0:
-        try:
-            return f"the program was killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"the program was killed by signal {-code}"
-    return f"the program ended with exit code {code}"
 
 
 def request_stop(folder: Path, cause: str) -> None:

@@ -1,0 +1,335 @@
+"""Containers under a supervisor on a host, in real podman and docker: however a run ends, nothing stays."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import images
+from tests.cluster.conftest import need_lab
+from tests.cluster.lab import REPOSITORY, Lab
+from tests.cluster.machine import Host
+from tests.cluster.one_host import IMAGE
+from tests.host.bundles import STAND_IN
+
+pytestmark = pytest.mark.cluster
+
+HANG = ["ignore-term", "spawn=600", "phase=timing", "sleep=600"]
+"""A program and a child in a session of its own that both ignore SIGTERM."""
+LIMIT_S = 60.0
+"""For what should take a few seconds: the machine may be busy."""
+
+EITHER = pytest.mark.parametrize("box", ["podman", "docker"], indirect=True)
+"""For what depends on the engine; the rest is the same code, and podman alone shows it."""
+
+
+class Box:
+    """A host with containers: runs of the stand-in program in one runtime."""
+
+    def __init__(self, host: Host, runtime: str, archives: Path, driver: subprocess.Popen[str]) -> None:
+        self.host = host
+        self.runtime = runtime
+        self._archives = archives
+        self._driver = driver
+        self._images: dict[str, str] = {}
+        self.folder = f"/srv/one-host-{runtime}"
+
+    def image(self, name: str = "frame", **how: Any) -> dict[str, Any]:
+        """Returns images.json's entry of an image that this host has now."""
+        if name not in self._images:
+            path = self._archives / f"{name}-{self.runtime}.tar"
+            self._images[name] = images.frame(path, f"{name}:1", **how)
+            self.host.root(f"/srv/{path.name}").write_bytes(path.read_bytes())
+            self.host.run(self.runtime, "load", "--input", f"/srv/{path.name}")
+        return {"runtime": self.runtime, "id": self._images[name], "digest": None, "file": None}
+
+    def ask(self, verb: str, **more: Any) -> Any:
+        """Has the host do one step (tests/cluster/one_host.py)."""
+        assert self._driver.stdin is not None
+        assert self._driver.stdout is not None
+        print(json.dumps({"verb": verb, "folder": self.folder, **more}), file=self._driver.stdin, flush=True)
+        return json.loads(self._driver.stdout.readline())
+
+    def start(
+        self,
+        *words: str,
+        image: dict[str, Any] | None = None,
+        container: dict[str, Any] | None = None,
+        mounts: tuple[str, ...] = (),
+        run: str = "run",
+        run_id: str = "20260101_000000-abcdef",
+        python: str = "",
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """Starts a run and returns its first state."""
+        wanted = {"privileged": True, "entrypoint": False, "without": [], "options": [], **(container or {})}
+        spec = {
+            "container_runtime": self.runtime,
+            "container": wanted,
+            "mounts": [*images.MOUNTS, f"{STAND_IN.parent}:{STAND_IN.parent}:ro", *mounts],
+            "words": words,
+            **changes,
+        }
+        found: dict[str, Any] = self.ask(
+            "start", run=run, run_id=run_id, python=python, changes=spec, image=image or self.image()
+        )
+        return found
+
+    def wait(self, run: str = "run", run_id: str = "20260101_000000-abcdef") -> dict[str, Any]:
+        """Returns the state of a run once it has ended."""
+        state: dict[str, Any] = self.ask("wait", run=run, run_id=run_id, seconds=LIMIT_S)
+        assert state["status"] == "ended"
+        return state
+
+    def file(self, name: str, run: str = "run", run_id: str = "20260101_000000-abcdef") -> Path:
+        """Returns where this machine sees a file of the run's directory."""
+        return self.host.root(f"{self.folder}/work/{run_id}/node1/runs/{run}/0/{name}")
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Waits until something holds; fails the test where it never does."""
+        end = time.monotonic() + LIMIT_S
+        while not condition():
+            assert time.monotonic() < end, f"{what}: waited in vain"
+            time.sleep(0.1)
+
+    def running(self, run: str = "run") -> dict[str, Any]:
+        """Returns the state of a run whose program has come to its phase ``timing``."""
+        self.until(lambda: self.file("progress.json", run).exists(), "the program runs")
+        state: dict[str, Any] = json.loads(self.file("state.json", run).read_text())
+        return state
+
+    def containers(self, *filters: str) -> list[str]:
+        """Returns the ids of all containers, running or not."""
+        words = [word for each in filters for word in ("--filter", each)]
+        return self.host.run(self.runtime, "ps", "--all", "--quiet", "--no-trunc", *words).stdout.split()
+
+    def nothing_left(self) -> bool:
+        """Returns whether no process and no running container is left of any run."""
+        return not self.containers("status=running") and not self.host.of_benchmark()
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Box]]:
+    need_lab()
+    with Lab(1) as lab:
+        (host,) = lab.hosts
+        host.start_docker()
+        driver = host.popen(
+            sys.executable, "-m", "tests.cluster.one_host", cwd=REPOSITORY, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        archives = tmp_path_factory.mktemp("archives")
+        yield {runtime: Box(host, runtime, archives, driver) for runtime in ("podman", "docker")}
+        driver.kill()
+        driver.communicate()
+
+
+@pytest.fixture
+def box(request: pytest.FixtureRequest, boxes: dict[str, Box]) -> Iterator[Box]:
+    box = boxes[getattr(request, "param", "podman")]
+    yield box
+    for one in box.containers():
+        box.host.run(box.runtime, "rm", "--force", one)
+    for process in box.host.of_benchmark():
+        box.host.run("kill", "-9", str(process.pid), check=False)
+    box.host.run("rm", "-rf", box.folder)
+
+
+@EITHER
+def test_a_program_runs_with_the_plans_environment_and_leaves_records_and_no_container(box: Box) -> None:
+    image = box.image(
+        "env", env={"IMAGE_SAYS": "image", "LD_LIBRARY_PATH": "/opt/lib", "NCCL_DEBUG": "TRACE"}
+    )
+    box.start(
+        "say=to stdout",
+        "warn=to stderr",
+        image=image,
+        env={"NCCL_DEBUG": "INFO", "LINES": "one\ntwo = 'three'", "LD_LIBRARY_PATH": "/mine:$LD_LIBRARY_PATH",
+             "NCCL_TOKEN": "not for the record", "ODD": '$(id) `id` "%s"'},
+    )  # fmt: skip
+    state = box.wait()
+    assert (state["outcome"], state["exit_code"], state["cause"], state["leftovers"]) == (
+        "exited",
+        0,
+        None,
+        [],
+    )
+    assert state["container"]["image_id"] == image["id"]
+    assert box.file("logs/stdout.txt").read_text() == "to stdout\n"
+    assert box.file("logs/stderr.txt").read_text() == "to stderr\n"
+    found = json.loads(box.file("logs/environment.json").read_text())
+    variables = found["variables"]
+    assert variables["NCCL_DEBUG"] == "INFO"
+    assert variables["LINES"] == "one\ntwo = 'three'"
+    assert variables["LD_LIBRARY_PATH"] == "/mine:/opt/lib"
+    assert variables["ODD"] == '$(id) `id` "%s"'
+    assert "/jit/" in variables["EP_JIT_CACHE_DIR"]
+    assert "IMAGE_SAYS" in found["not_shown"]
+    assert "NCCL_TOKEN" in found["not_shown"]
+    record = json.loads(box.file("logs/container.json").read_text())
+    assert record["inside"]["uid"] == 0
+    assert record["inside"]["hostname"] == "node1"
+    assert "eth0" in record["inside"]["interfaces"]
+    assert not [word for word in record["create"] if "three" in word or "not for the record" in word]
+    assert f'image_id = "{image["id"]}"' in box.file("metadata.toml").read_text()
+    assert box.containers() == []
+    assert box.nothing_left()
+
+
+def test_a_failure_is_the_programs_own_and_what_it_left_is_named(box: Box) -> None:
+    box.start("spawn=600", "exit=3")
+    state = box.wait()
+    assert (state["outcome"], state["exit_code"]) == ("exited", 3)
+    assert state["cause"] == "the program ended with exit code 3"
+    assert len(state["leftovers"]) == 1
+    assert state["leftovers"][0].startswith("in the container: pid ")
+    assert box.containers() == []
+
+
+def test_a_signal_is_recorded_as_one(box: Box) -> None:
+    box.start("signal=9")
+    state = box.wait()
+    assert (state["exit_code"], state["cause"]) == (-9, "the program was killed by SIGKILL")
+
+
+@EITHER
+def test_at_the_deadline_the_stacks_are_kept_and_all_is_ended(box: Box) -> None:
+    box.start(*HANG, time_limit_s=8)
+    state = box.wait()
+    assert state["outcome"] == "timeout"
+    assert "time limit of 8 s, in phase timing" in state["cause"]
+    assert "stand_in.py" in box.file("logs/stacks.txt").read_text()
+    assert box.containers() == []
+    assert box.nothing_left()
+
+
+def test_a_stop_ends_what_ignores_sigterm(box: Box) -> None:
+    box.start(*HANG)
+    box.running()
+    state = box.ask("stop")
+    assert (state["outcome"], state["cause"], state["leftovers"]) == ("stopped", "enough", [])
+    assert box.containers() == []
+    assert box.nothing_left()
+
+
+@EITHER
+@pytest.mark.parametrize("victims", [("supervisor",), ("supervisor", "guardian"), ("client",)])
+def test_nothing_outlives_those_who_hold_the_run(box: Box, victims: tuple[str, ...]) -> None:
+    box.start(*HANG)
+    state = box.running()
+    pids = {"supervisor": state["pid"], "guardian": state["guardian"]["pid"], "client": state["program_pid"]}
+    # The guardian first: it must not see the supervisor's end.
+    for name in reversed(victims):
+        box.host.run("kill", f"-{signal.SIGKILL}", str(pids[name]))
+    box.until(box.nothing_left, "all is gone")
+    seen = box.ask("observe")
+    assert seen["status"] == "ended"
+    if victims == ("client",):
+        assert seen["outcome"] == "exited"
+        assert "client ended while its container ran" in seen["cause"]
+    else:
+        assert seen["outcome"] == "lost"
+    assert box.containers() == []
+
+
+@EITHER
+def test_a_container_that_somebody_removes_is_said_to_be(box: Box) -> None:
+    box.start(*HANG)
+    box.host.run(box.runtime, "rm", "--force", box.running()["container"]["id"])
+    state = box.wait()
+    assert state["exit_code"] != 0
+    assert "removed by somebody else" in state["cause"] or "ended from outside" in state["cause"]
+
+
+@EITHER
+def test_out_of_memory_is_named(box: Box) -> None:
+    eat = "x = bytearray(1 << 30); print(len(x))"
+    box.start(container={"options": ["--memory=64m", "--memory-swap=64m"]}, argv=["python3", "-c", eat])
+    state = box.wait()
+    assert state["exit_code"] == -9
+    assert state["cause"].startswith("killed by OOM (out of memory): its memory limit of 64 MiB was reached")
+
+
+@EITHER
+def test_an_image_without_python_is_named_with_the_way_out(box: Box) -> None:
+    box.start(mounts=(), python="/opt/none/python3")
+    state = box.wait()
+    assert state["outcome"] == "start_failed"
+    assert state["cause"].startswith(
+        f"container could not be started: image {IMAGE} has no /opt/none/python3:"
+    )
+    assert "set deepep_python" in state["cause"]
+    assert box.containers() == []
+
+
+def test_a_program_that_the_image_lacks_is_named(box: Box) -> None:
+    script = "/workspace/dp-benchmark/benchmark/benchmark.py"
+    box.start(argv=["torchrun", script], program="image")
+    state = box.wait()
+    assert state["outcome"] == "start_failed"
+    assert f"the image has no {script}" in state["cause"]
+    box.ask("clean")
+    box.start(argv=["torchrun"])
+    assert "the image has no torchrun in its search path" in box.wait()["cause"]
+
+
+@EITHER
+def test_leftovers_are_found_by_their_labels_and_removed_by_the_next_run_and_by_cleanup(box: Box) -> None:
+    old = "20250101_000000-000000"
+    image = box.image()
+
+    def leave(**labels: str) -> str:
+        own = {"work_dir": f"{box.folder}/work", "host": "node1", "run_id": old, "run": "run/0", **labels}
+        marks = [f"--label=deepep.{name}={value}" for name, value in own.items()]
+        return box.host.run(
+            box.runtime, "create", *marks, "--network=host", image["id"], "true"
+        ).stdout.split()[-1]
+
+    mine, other_host, other_user = leave(), leave(host="node2"), leave(work_dir="/srv/another/work")
+    box.start("say=x")
+    box.wait()
+    assert sorted(box.containers()) == sorted([other_host, other_user])
+    assert mine[:12] in box.file("logs/supervisor.txt").read_text()
+    again = leave()
+    assert again[:12] in str(box.ask("clean", dry=True)["ended"])
+    assert again in box.containers()
+    assert again[:12] in str(box.ask("clean")["ended"])
+    assert sorted(box.containers()) == sorted([other_host, other_user])
+
+
+@EITHER
+def test_the_images_user_and_entry_point_do_not_matter_unless_asked_for(box: Box) -> None:
+    script = '#!/bin/sh\necho "from the entry point"\nexec "$@"\n'
+    image = box.image("entry", files={"/entry.sh": script}, entrypoint=["/entry.sh"], user="1234")
+    box.start("say=plain", image=image)
+    assert box.wait()["exit_code"] == 0
+    assert box.file("logs/stdout.txt").read_text() == "plain\n"
+    box.ask("clean")
+    box.start("say=through", image=image, container={"entrypoint": True})
+    assert box.wait()["exit_code"] == 0
+    assert box.file("logs/stdout.txt").read_text() == "from the entry point\nthrough\n"
+
+
+def test_a_missing_mount_and_an_image_that_was_not_staged_are_refused_at_once(box: Box) -> None:
+    found = box.start("say=x", mounts=("/nonexistent:/data",))
+    assert "the mount's source /nonexistent does not exist on this host" in found["refused"]
+    found = box.start("say=x", image={"runtime": "enroot", "id": "/a.sqsh"})
+    assert f"image {IMAGE} was staged for enroot" in found["refused"]
+
+
+def test_an_unprivileged_container_with_options_of_its_own(box: Box) -> None:
+    box.start("say=x", container={"privileged": False, "without": ["uts"], "options": ["--hostname=other"]})
+    state = box.wait()
+    assert (state["exit_code"], state["cause"]) == (0, None)
+    record = json.loads(box.file("logs/container.json").read_text())
+    assert record["inside"]["hostname"] == "other"
+    assert "--cap-add=IPC_LOCK" in record["create"]
+    assert "--privileged" not in record["create"]
