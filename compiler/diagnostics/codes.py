@@ -140,6 +140,9 @@ CODES = (
     Code("DEP224", "overlap-impossible", E, "overlapping entries cannot be put into an order",
          "start_post_init and end_post_comp make entries overlap; that needs a clear begin and end.",
          "Remove a dependency, or let each of the overlapping entries have one run."),
+    Code("DEP225", "unusable-references", E, "a file of reference values cannot be used",
+         "[reports.reference] names it: the tests could not be held to its values.",
+         "Correct the path, or the file."),
     # 3xx: arguments that belong together; the kernels' limits stand in compiler/rules/kernels/registry.py
     Code("DEP302", "topk-exceeds-experts", E, "num_topk is larger than num_experts",
          "A token cannot choose more experts than there are.", "Lower num_topk or raise num_experts.",

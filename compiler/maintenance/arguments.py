@@ -61,6 +61,11 @@ def page() -> str:
         parts += table(schema, "")
     parts.append("\n## Scenario TOML\n")
     parts += table("scenario", "")
+    parts.append("\n## Scenario TOML: `[reports]`\n\n")
+    parts.append("`[reports.<name>] enable = false` leaves a report out.\n")
+    parts += table("common", "/$defs/reports")
+    parts.append("\n## Scenario TOML: `[reports.reference]`\n")
+    parts += table("common", "/$defs/reports/properties/reference")
     parts.append("\n## Scenario TOML: `[[Tests]]`\n\n")
     parts.append(
         "With `test_name` the keys of the test override it: tables are merged key by key, the scenario\n"

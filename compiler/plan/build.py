@@ -96,6 +96,7 @@ class _Builder:
             runs=tuple(runs[run] for run in dict.fromkeys(step.run for step in order.steps) if run in runs),
             steps=order.steps,
             warnings=(),
+            reports=self._scenario.reports,
         )
 
     def _runs(

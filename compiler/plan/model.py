@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from compiler.scenario.model import ALL_REPORTS, References, Reports
+
 Scalar = str | int | float | bool
+
+WRITTEN = ("page", "csv", "junit", "markdown", "sweeps", "archive")
+"""The reports that a scenario chooses, as :class:`Reports` names them."""
 
 SCHEMA = 1
 """Version of ``plan.json`` (``schemas/plan.schema.json``)."""
@@ -241,6 +246,7 @@ class Plan:
     runs: tuple[Run, ...]
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
+    reports: Reports = ALL_REPORTS
 
     def head_to_json(self) -> dict[str, object]:
         """Returns everything but the runs and steps, in the order of ``plan.json``."""
@@ -257,6 +263,8 @@ class Plan:
                 }
                 for name, host in self.hosts.items()
             },
+            "reports": {name: getattr(self.reports, name) for name in WRITTEN},
+            "references": _references_to_json(self.reports.references),
             "warnings": list(self.warnings),
         }
 
@@ -288,6 +296,7 @@ class Plan:
             runs=tuple(Run.from_json(run) for run in data["runs"]),
             steps=tuple(Step(Verb(step["verb"]), step["run"]) for step in data["steps"]),
             warnings=tuple(data["warnings"]),
+            reports=Reports(**data["reports"], references=_references_from_json(data["references"])),
         )
 
     def groups_of_steps(self) -> Iterator[tuple[Step, ...]]:
@@ -303,6 +312,14 @@ class Plan:
             if not unfinished:
                 yield tuple(group)
                 group = []
+
+
+def _references_to_json(references: References | None) -> dict[str, object] | None:
+    return {"fail": references.fail, "values": list(references.values)} if references else None
+
+
+def _references_from_json(data: Mapping[str, Any] | None) -> References | None:
+    return References(data["fail"], tuple(data["values"])) if data is not None else None
 
 
 def _texts_to_json(texts: Sequence[Text]) -> list[object]:

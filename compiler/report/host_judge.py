@@ -8,6 +8,7 @@ host_code()
 
 from deepep_host.files import write_text  # noqa: E402
 from deepep_host.judge import NotAResultTreeError, judge_session, render_table  # noqa: E402
+from deepep_host.judge.choice import chosen  # noqa: E402
 from deepep_host.judge.codes import CODES, VERDICTS, reason, verdict_of  # noqa: E402
 from deepep_host.judge.evidence import list_files  # noqa: E402
 from deepep_host.judge.hardware import read_hardware  # noqa: E402
@@ -27,6 +28,7 @@ __all__ = [
     "VERDICTS",
     "NotAResultTreeError",
     "bandwidth",
+    "chosen",
     "compare_record",
     "duration",
     "judge_session",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.reference.load import UnusableReferencesError, read_references, shipped
 from compiler.report import facts
-from compiler.report.choice import chosen
 from compiler.report.host_judge import (
     NotAResultTreeError,
+    chosen,
     judge_session,
     read_plan,
     render_table,
@@ -23,6 +25,7 @@ from compiler.report.markdown import render_markdown
 from compiler.report.page import render_page
 from compiler.report.sweeps import to_csv
 from compiler.report.tree import read_session, with_files
+from compiler.report.values import objects
 
 if TYPE_CHECKING:
     from compiler.compare.model import Comparison
@@ -52,17 +55,14 @@ def write_reports(top: Path, base: Path | None = None, references: Sequence[Path
     the page's path. Raises NotAResultTreeError where ``top`` or ``base`` is no result tree,
     UnusableReferencesError, and OSError where the tree cannot be written.
     """
-    values = read_references([*shipped(), *references])
     plan = read_plan(top)
     choice = chosen(plan)
+    values = _once([*read_references([*shipped(), *references]), *_of_plan(plan)])
     summary = judge_session(top, manifest=False)
     compared = _compare(base, top) if base is not None else None
     session = read_session(top, plan, summary, values)
     summary["report"] = facts.to_json(session, compared.json if compared else None)
     write_rows(str(top / "summary.json"), summary)
-    for wanted, name in ((choice.csv, "summary.csv"), (choice.junit, "junit.xml")):
-        if not wanted:
-            (top / name).unlink(missing_ok=True)
     if choice.markdown:
         text = render_markdown(session, compared.markdown if compared else None)
         write_text(str(top / "summary.md"), text)
@@ -75,7 +75,29 @@ def write_reports(top: Path, base: Path | None = None, references: Sequence[Path
         write_text(str(page), render_page(whole, compared.comparison if compared else None))
         shown += f"\nReport: {page}"
     write_manifest(top)
+    if choice.archive and not summary["passed"]:
+        shown += f"\nArchive: {write_archive(top)}"
     return summary["passed"], shown
+
+
+def _of_plan(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the reference values that the scenario names."""
+    asked = plan.get("references")
+    return objects(asked.get("values")) if isinstance(asked, dict) else []
+
+
+def _once(values: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
+
+
+def write_archive(top: Path) -> Path:
+    """Packs a tree into ``<tree>.tgz`` beside it, as CloudAI does, and returns the archive's path."""
+    target = top.resolve().with_name(top.resolve().name + ".tgz")
+    part = target.with_name(f".{target.name}.part")
+    with tarfile.open(part, "w:gz") as archive:
+        archive.add(top, arcname=top.resolve().name)
+    part.replace(target)
+    return target
 
 
 def _compare(base: Path, new: Path) -> _Compared:

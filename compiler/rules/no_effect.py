@@ -25,7 +25,11 @@ def keys(table: TestTable) -> Iterator[Diagnostic]:
 
 def scenario_keys(scenario: RawScenario) -> Iterator[Diagnostic]:
     """Reports the keys of a scenario that have no effect."""
-    return file_keys(scenario.file, scenario.data, "scenario")
+    yield from file_keys(scenario.file, scenario.data, "scenario")
+    reports = scenario.data.get("reports")
+    if isinstance(reports, dict):
+        for key, reason in _used(reports, "common", "/$defs/reports"):
+            yield _finding(f"reports.{key}", reason, Place(scenario.file, ("reports", key), on_key=True))
 
 
 def file_keys(file: Path, data: Mapping[str, object], schema: str) -> Iterator[Diagnostic]:

@@ -151,9 +151,34 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class References:
+    """Reference values (reference.schema.json) that a scenario's tests are shown against, or held to."""
+
+    fail: bool
+    values: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Which reports are written: all but the archive, where the scenario says nothing."""
+
+    page: bool = True
+    csv: bool = True
+    junit: bool = True
+    markdown: bool = True
+    sweeps: bool = True
+    archive: bool = False
+    references: References | None = None
+
+
+ALL_REPORTS = Reports()
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """A whole scenario, entries in file order."""
 
     name: str
     path: Path
     entries: tuple[Entry, ...]
+    reports: Reports = ALL_REPORTS

@@ -19,6 +19,7 @@ from compiler.scenario.catalog import Catalog, TestFile
 from compiler.scenario.merge import merge
 from compiler.scenario.model import Arguments, Case, Dependency, Entry, NodeSpec, Origin, Scenario
 from compiler.scenario.raw import RawEntry, Table, raw_entries, table_or_empty
+from compiler.scenario.reports import read_reports
 from compiler.scenario.time_limit import Refused, parse_time_limit
 from compiler.schema.store import properties, templates, test_schema
 from compiler.schema.validate import validate
@@ -62,7 +63,10 @@ def resolve_scenario(document: Document, catalog: Catalog) -> tuple[Scenario | N
     found += _too_many_runs(file, entries)
     if _has_error(found) or len(entries) != len(raw.entries) or not entries:
         return None, found
-    return Scenario(cast("str", document.data["name"]), file, tuple(entries)), found
+    reports, problems = read_reports(document)
+    if problems:
+        return None, found + problems
+    return Scenario(cast("str", document.data["name"]), file, tuple(entries), reports), found
 
 
 def resolve_test(test: TestFile) -> tuple[Entry | None, list[Diagnostic]]:

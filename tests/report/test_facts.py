@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import jsonschema
 import pytest
 
 from compiler.report.write import write_reports
+from tests.emit.bundles import INPUT, compile_to
 from tests.judge.tree import METADATA, change_json, make_plan, make_run, result_dir, write, write_tree
 from tests.report.conftest import Open
 
@@ -267,15 +270,49 @@ def test_markdown_shows_texts_of_a_tree_as_they_are(tmp_path: Path) -> None:
     assert "suspect: node1" in text
 
 
+def _compiled(folder: Path, reports: str) -> dict[str, Any]:
+    """Returns the plan of a scenario with these reports, as the command compiles it."""
+    source = folder / "source"
+    shutil.copytree(INPUT, source)
+    text = (source / "scenario.toml").read_text(encoding="utf-8")
+    (source / "scenario.toml").write_text(text + reports, encoding="utf-8")
+    (source / "own.toml").write_text(TestRatios.REFERENCE, encoding="utf-8")
+    plan: dict[str, Any] = json.loads((compile_to(folder / "bundle", source) / "plan.json").read_text())
+    return plan
+
+
 def test_a_scenario_chooses_its_reports(tmp_path: Path) -> None:
-    write_tree(tmp_path, [make_run()])
-    plan = make_plan([make_run()])
-    plan["reports"] = {"status": {"enable": False}, "junit": {"enable": False}, "markdown": {"enable": False}}
-    write(tmp_path / "plan.json", plan)
-    write_reports(tmp_path)
-    there = {path.name for path in tmp_path.iterdir()}
+    compiled = _compiled(
+        tmp_path,
+        "\n[reports]\nstatus = {enable = false}\njunit = {enable = false}\nmarkdown = {enable = false}\n"
+        "tarball = {enable = true}\n",
+    )
+    top = write_tree(tmp_path / "tree", [make_run()])
+    plan = make_plan([make_run()]) | {key: compiled[key] for key in ("reports", "references")}
+    write(top / "plan.json", plan)
+    passed, shown = write_reports(top)
+    there = {path.name for path in top.iterdir()}
+    assert passed
     assert {"summary.json", "summary.csv", "manifest.json"} <= there
     assert not {"junit.xml", "summary.md", "deepep-benchmark.html"} & there
+    assert not (tmp_path / "tree.tgz").exists()
+
+    (top / "Tests.1/0/job.toml").unlink()
+    passed, shown = write_reports(top)
+    assert not passed
+    assert str(tmp_path / "tree.tgz") in shown
+    with tarfile.open(tmp_path / "tree.tgz") as archive:
+        assert "tree/summary.json" in archive.getnames()
+
+
+def test_a_scenario_names_reference_values(tmp_path: Path) -> None:
+    references = _compiled(tmp_path, '\n[reports.reference]\nfiles = ["own.toml"]\n')["references"]
+    assert references["fail"] is False
+    assert [one["provenance"]["source"] for one in references["values"]] == ["made up"]
+    top = _gpu_tree(tmp_path / "tree", [_v1()], slower=1.2)
+    change_json(top / "plan.json", lambda plan: plan.update(references=references))
+    assert write_reports(top)[0], "only fail = true makes them count"
+    assert [r["outcome"] for r in _summary(top)["report"]["ratios"] if r["source"] == "made up"] == ["worse"]
 
 
 def test_baselines_stand_beside_and_never_instead(tmp_path: Path, open_page: Open) -> None:

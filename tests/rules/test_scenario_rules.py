@@ -188,7 +188,7 @@ def test_entry_keys_without_effect_are_said(tmp_path: Path, line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["job_status_check = false", "pre_test = 'x'", "post_test = 'x'", "sol_path = 'x'", "reports = {x = {}}"],
+    ["job_status_check = false", "pre_test = 'x'", "post_test = 'x'", "sol_path = 'x'"],
 )
 def test_scenario_keys_without_effect_are_said(tmp_path: Path, line: str) -> None:
     assert load(tmp_path, f"{line}\n{entry()}").rows == [("no-effect", "scenario.toml", 2, 1)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_text
+from .choice import chosen
 from .codes import PASS, VERDICTS
 from .evidence import NOTHING_SEEN, read_seen
 from .junit import render_junit
@@ -19,6 +20,8 @@ from .summary_csv import render_csv
 PLAN = "plan.json"
 SESSION = "run.json"
 SUMMARY = "summary.json"
+JUNIT = "junit.xml"
+CSV = "summary.csv"
 
 
 class NotAResultTreeError(Exception):
@@ -28,9 +31,10 @@ class NotAResultTreeError(Exception):
 def judge_session(session_dir: Path | str, *, manifest: bool = True) -> dict[str, Any]:
     """Judges every run of a result tree and writes its summary files.
 
-    Writes ``verdict.json`` of every run, ``summary.json``, ``junit.xml``, ``summary.csv`` and, unless
-    ``manifest`` is false because more files follow, ``manifest.json``. Returns the summary
-    (summary.schema.json), in which ``passed`` is true only if there are runs and all of them are PASS.
+    Writes ``verdict.json`` of every run, ``summary.json``, ``junit.xml`` and ``summary.csv`` where the plan
+    does not leave them out, and, unless ``manifest`` is false because more files follow, ``manifest.json``.
+    Returns the summary (summary.schema.json), in which ``passed`` is true only if there are runs and all of
+    them are PASS.
     Raises NotAResultTreeError where the plan is missing or unreadable, and OSError where the tree cannot be
     written.
     """
@@ -48,8 +52,12 @@ def judge_session(session_dir: Path | str, *, manifest: bool = True) -> dict[str
         runs.append(judged)
     summary = _summary(plan, session, runs)
     write_rows(str(top / SUMMARY), summary)
-    write_text(str(top / "junit.xml"), render_junit(summary))
-    write_text(str(top / "summary.csv"), render_csv(summary))
+    choice = chosen(plan)
+    for wanted, name, render in ((choice.junit, JUNIT, render_junit), (choice.csv, CSV, render_csv)):
+        if wanted:
+            write_text(str(top / name), render(summary))
+        elif (top / name).exists():
+            (top / name).unlink()
     if manifest:
         write_manifest(top)
     return summary
