@@ -9,7 +9,7 @@ from compiler.inventory.model import Settings
 from compiler.plan.model import Join, Text, Variable
 from compiler.scenario.model import Arguments
 
-BUNDLED_OPTIONS = ("--seed",)
+BUNDLED_OPTIONS = ("--seed", "--probe-links")
 """The bundled program's options that extra_cmd_args may set."""
 
 _IMAGE_PROGRAMS = {

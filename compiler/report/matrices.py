@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from compiler.report.model import Matrix
+from compiler.report.model import Links, Matrix
+from compiler.report.values import mapping, number, read_json, text
 
 LARGEST_SHOWN = 64
 """Ranks up to which the page shows the whole matrix; above, it shows the sums between hosts."""
@@ -44,6 +45,18 @@ def read_expert_load(path: Path, num_experts: int) -> list[int]:
     if min(loads) < 0 or max(loads) >= num_experts:
         return []
     return [loads.get(expert, 0) for expert in range(num_experts)]
+
+
+def read_links(path: Path, world_size: int) -> Links | None:
+    """Returns links.json, None where it is missing or not of so many ranks."""
+    found = mapping(read_json(path))
+    times, hosts, size = found.get("time_s"), found.get("hosts"), number(found.get("bytes"))
+    if not isinstance(times, list) or not isinstance(hosts, list) or not size or len(hosts) != world_size:
+        return None
+    if len(times) != world_size or any(not isinstance(row, list) or len(row) != world_size for row in times):
+        return None
+    cells = [[number(cell) for cell in row] for row in times]
+    return Links(text(found.get("method")), text(found.get("group")), size, [text(h) for h in hosts], cells)
 
 
 def _scaled(values: list[list[float]], labels: list[str], *, of_hosts: bool) -> Matrix:

@@ -41,7 +41,6 @@ class Record:
     bytes_total: int | None
     correctness: str
     ranks: Sequence[RankTime]
-    link_time: Sequence[Sequence[float | None]] | None
     versions: Mapping[str, str]
     notes: Sequence[str]
     marks: Sequence[str]
@@ -176,6 +175,17 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """How long ``bytes`` take from each rank (row) to each other one (column), in s; hosts by rank."""
+
+    method: str
+    group: str
+    bytes: float
+    hosts: Sequence[str]
+    time_s: Sequence[Sequence[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class Matrix:
     """Data from each source (row) to each destination (column) in ``unit``, with the name of each."""
 
@@ -227,6 +237,7 @@ class Run:
     environment: Sequence[Setting]
     command: str
     matrix: Matrix | None
+    links: Links | None
     expert_load: Sequence[int]
     files: Sequence[FileLink]
     spread: Sequence[SpreadFact]

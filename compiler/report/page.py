@@ -30,7 +30,7 @@ from compiler.report.plots import (
     Plot,
     bandwidth_plot,
     expert_plot,
-    link_plots,
+    link_plot,
     rank_plot,
     sweep_plots,
     traffic_plot,
@@ -124,8 +124,8 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
 
 
 def _run_plots(run: Run) -> list[Plot]:
-    found = [plot for make in (rank_plot, traffic_plot, expert_plot) if (plot := make(run))]
-    return [*found, *link_plots(run)]
+    found = [plot for make in (rank_plot, link_plot, traffic_plot, expert_plot) if (plot := make(run))]
+    return found
 
 
 def _packed(value: object) -> str:

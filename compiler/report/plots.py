@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.report.model import Matrix, Record, Run, Sweep
+from compiler.compare.spread import by_host
+from compiler.report.model import Record, Run, Sweep
+from compiler.report.spread import LINKS
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
 _PATTERNS = ("", "/", ".", "x")
@@ -109,32 +111,43 @@ def rank_plot(run: Run) -> Plot | None:
     return Plot(f"{run.anchor}-ranks", "Time per rank", summary, figure, 360, link=_rank_axis(run))
 
 
-def link_plots(run: Run) -> list[Plot]:
-    """Returns the time from each rank to each rank as heat maps, for the operations that have it."""
-    plots = []
-    for number, record in enumerate(record for record in run.records if record.link_time):
-        matrix = record.link_time or []
-        size = len(matrix)
-        if size > LARGEST_MATRIX or size != len(record.ranks):
-            continue
-        labels = [str(time.rank) for time in record.ranks]
-        trace = _heat_map([[_ms(cell) for cell in row] for row in matrix], labels, "ms", "rank", size)
-        axis = {"type": "category", "showgrid": False, "ticks": ""}
-        layout = {
-            "xaxis": axis | {"title": {"text": "to rank"}},
-            "yaxis": axis | {"title": {"text": "from rank"}, "autorange": "reversed"},
-            "margin": {"l": 64, "r": 12, "t": 16, "b": 46},
-        }
-        slow = [o for fact in run.spread if fact.operation == record.name for o in fact.outliers]
-        named = (
-            "; ".join(f"{o.role} {o.label} is {o.speed}" for o in slow if o.role != "rank")
-            or "no link stands out"
-        )
-        figure = {"data": [trace], "layout": layout}
-        title, summary = f"Time per link, {record.name}", f"Time from each rank to each rank: {named}."
-        link = f"{run.anchor}-rank-matrix"
-        plots.append(Plot(f"{run.anchor}-links-{number}", title, summary, figure, 360, 520, link))
-    return plots
+def link_plot(run: Run) -> Plot | None:
+    """Returns what each link carried as a heat map, by ranks or, where they are many, by hosts."""
+    links = run.links
+    if links is None or len(links.hosts) < 2:
+        return None
+    times: Sequence[Sequence[float | None]] = links.time_s
+    labels, what = [str(rank) for rank in range(len(links.hosts))], "rank"
+    if len(labels) > LARGEST_MATRIX:
+        times, labels = by_host(times, links.hosts)
+        what = "host"
+    rates = [[links.bytes / cell / 1e9 if cell else None for cell in row] for row in times]
+    known = [rate for row in rates for rate in row if rate is not None]
+    if not known:
+        return None
+    trace = _heat_map(rates, labels, "GB/s", what, len(labels))
+    layout = _matrix_layout(what)
+    layout["shapes"] = _host_borders(run) if what == "rank" else []
+    if len(labels) <= _NUMBERS_IN_CELLS:
+        layout["annotations"] = _cell_figures(rates, max(known))
+    slow = [one for fact in run.spread if fact.operation == LINKS for one in fact.outliers]
+    named = ", ".join(f"{one.role} {one.label} {one.relative:+.0%} in time" for one in slow)
+    summary = (
+        f"{links.bytes / 1e6:.3g} MB from each {what} to each other one: {min(known):.3g} to "
+        f"{max(known):.3g} GB/s; {'slow: ' + named if named else 'no link is slow'}."
+    )
+    link = _rank_axis(run) if what == "rank" else None
+    figure = {"data": [trace], "layout": layout}
+    return Plot(f"{run.anchor}-links", "Between ranks", summary, figure, 360, 520, link)
+
+
+def _matrix_layout(what: str) -> dict[str, Any]:
+    axis = {"type": "category", "showgrid": False, "ticks": ""}
+    return {
+        "xaxis": axis | {"title": {"text": f"to {what}"}},
+        "yaxis": axis | {"title": {"text": f"from {what}"}, "autorange": "reversed"},
+        "margin": {"l": 64, "r": 12, "t": 16, "b": 46},
+    }
 
 
 def sweep_plots(sweep: Sweep) -> list[Plot]:
@@ -205,10 +218,6 @@ def _curves(sweep: Sweep, key: str, what: str, scale: float) -> list[dict[str, A
     return traces
 
 
-def _ms(value: float | None) -> float | None:
-    return None if value is None else value * 1e3
-
-
 def _rank_axis(run: Run) -> str | None:
     """Ranks count from 0 on both the plot of times and the token matrix, unless that is of hosts."""
     return f"{run.anchor}-rank-axis" if run.matrix is not None and not run.matrix.of_hosts else None
@@ -242,14 +251,10 @@ def traffic_plot(run: Run) -> Plot | None:
     what = "host" if matrix.of_hosts else "rank"
     largest = max(max(row) for row in matrix.values)
     trace = _heat_map(matrix.values, matrix.labels, matrix.unit, what, size)
-    axis = {"type": "category", "showgrid": False, "ticks": ""}
-    layout = {
-        "xaxis": axis | {"title": {"text": f"to {what}"}},
-        "yaxis": axis | {"title": {"text": f"from {what}"}, "autorange": "reversed"},
-        "shapes": _host_borders(run, matrix),
-        "annotations": _cell_figures(matrix, largest) if size <= _NUMBERS_IN_CELLS else [],
-        "margin": {"l": 64, "r": 12, "t": 16, "b": 46},
-    }
+    layout = _matrix_layout(what)
+    layout["shapes"] = [] if matrix.of_hosts else _host_borders(run)
+    if size <= _NUMBERS_IN_CELLS:
+        layout["annotations"] = _cell_figures(matrix.values, largest)
     summary = (
         f"Data sent in one dispatch between {size} {what}s; the largest cell is {largest:.4g} {matrix.unit}."
     )
@@ -316,11 +321,9 @@ def _rank_trace(record: Record, index: int, count: int) -> dict[str, Any]:
     }
 
 
-def _host_borders(run: Run, matrix: Matrix) -> list[dict[str, Any]]:
-    """Returns lines between the ranks of different hosts."""
-    if matrix.of_hosts or len(run.hosts) < 2:
-        return []
-    size = len(matrix.labels)
+def _host_borders(run: Run) -> list[dict[str, Any]]:
+    """Returns lines between the ranks of different hosts, for a matrix of all ranks."""
+    size = run.world_size
     lines = []
     for host in range(1, len(run.hosts)):
         at = host * run.ranks_per_host - 0.5
@@ -330,7 +333,7 @@ def _host_borders(run: Run, matrix: Matrix) -> list[dict[str, Any]]:
     return lines
 
 
-def _cell_figures(matrix: Matrix, largest: float) -> list[dict[str, Any]]:
+def _cell_figures(values: Sequence[Sequence[float | None]], largest: float) -> list[dict[str, Any]]:
     """Returns the figure of each cell, black on the bright half of the scale and white on the dark one."""
     return [
         {
@@ -340,8 +343,9 @@ def _cell_figures(matrix: Matrix, largest: float) -> list[dict[str, Any]]:
             "showarrow": False,
             "font": {"color": "#000" if value > 0.5 * largest else "#fff"},
         }
-        for row, values in enumerate(matrix.values)
-        for column, value in enumerate(values)
+        for row, cells in enumerate(values)
+        for column, value in enumerate(cells)
+        if value is not None
     ]
 
 

@@ -121,6 +121,7 @@ def _run(
         values = objects(read_json(results / "results.json")) if results else []
     records = [_record(value) for value in values]
     counts = judged["verdict"] in ("PASS", "UNVERIFIED")
+    links = matrices.read_links(results / "links.json", judged["world_size"]) if results else None
     metadata = [run_dir / f"metadata/node-{host}.toml" for host in judged["hosts"]]
     return Run(
         id=judged["run"],
@@ -160,7 +161,8 @@ def _run(
         if results and with_experts and isinstance(experts, int)
         else [],
         files=[FileLink(name, name[len(prefix) :], size) for name, size in files],
-        spread=list(spread_facts(judged["run"], anchor, records)) if counts else [],
+        links=links,
+        spread=list(spread_facts(judged["run"], anchor, records, links)) if counts else [],
         ratios=list(ratios(judged["run"], anchor, values, metadata, references)) if counts else [],
     )
 
@@ -235,20 +237,10 @@ def _record(record: Mapping[str, Any]) -> Record:
         bytes_total=int(total) if total is not None else None,
         correctness=_checked(checked),
         ranks=ranks,
-        link_time=_links(record.get("link_time_s")),
         versions={key: text(value) for key, value in mapping(record.get("versions")).items() if value},
         notes=[text(note) for note in notes] if isinstance(notes, list) else [],
         marks=[text(mark) for mark in marks] if isinstance(marks, list) else [],
     )
-
-
-def _links(value: object) -> list[list[float | None]] | None:
-    """Returns the times from each rank (row) to each rank (column), None where there is no square matrix."""
-    if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
-        return None
-    if any(len(row) != len(value) for row in value):
-        return None
-    return [[number(cell) for cell in row] for row in value]
 
 
 def _checked(checked: Mapping[str, Any]) -> str:

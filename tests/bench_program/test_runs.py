@@ -100,9 +100,16 @@ def check_files(folders: list[Path], dispatch: dict[str, Any], row_bytes: int) -
     result = folders[0] / "results" / f"benchmark_4_ranks_20260102_030405_{mode}"
     assert dispatch["result_dir"] == f"results/{result.name}"
     assert sorted(path.name for path in result.iterdir()) == [
+        "links.json",
         "results.json",
         "token_matrix.txt",
         "token_matrix_kb.txt",
+    ]
+    links = json.loads((result / "links.json").read_text())
+    Draft202012Validator(json.loads((REPO / "schemas" / "links.schema.json").read_text())).validate(links)
+    assert links["hosts"] == ["node0", "node0", "node1", "node1"]
+    assert [[cell is None for cell in row] for row in links["time_s"]] == [
+        [sender == receiver for receiver in range(4)] for sender in range(4)
     ]
     experts = numbers(result / "token_matrix.txt")
     assert len(experts) == 4 * 24

@@ -106,6 +106,23 @@ def make_plan(runs: Sequence[dict[str, Any]], name: str = "deepep-benchmark") ->
     }
 
 
+def make_links(run: dict[str, Any], factor: Callable[[int, int], float]) -> dict[str, Any]:
+    """Returns a links.json in which a link takes ``factor(sender, receiver)`` times as long."""
+    ranks, per_host = range(run["world_size"]), run["ranks_per_host"]
+    return {
+        "schema": 1,
+        "method": "made up",
+        "group": "nccl",
+        "bytes": 4_000_000,
+        "repeats": 5,
+        "hosts": [run["hosts"][rank // per_host]["name"] for rank in ranks],
+        "time_s": [
+            [None if s == d else 1e-4 * (1 + 0.01 * ((s * 7 + d) % 5)) * factor(s, d) for d in ranks]
+            for s in ranks
+        ],
+    }
+
+
 def make_record(run: dict[str, Any], operation: str) -> dict[str, Any]:
     """Returns one record of results.json that fits the run."""
     config = run["config"]

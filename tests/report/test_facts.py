@@ -15,7 +15,16 @@ import pytest
 
 from compiler.report.write import write_reports
 from tests.emit.bundles import INPUT, compile_to
-from tests.judge.tree import METADATA, change_json, make_plan, make_run, result_dir, write, write_tree
+from tests.judge.tree import (
+    METADATA,
+    change_json,
+    make_links,
+    make_plan,
+    make_run,
+    result_dir,
+    write,
+    write_tree,
+)
 from tests.report.conftest import Open
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -82,25 +91,23 @@ class TestSpread:
                 for rank in record["per_rank"]:
                     factor = 1 + 0.001 * rank["rank"] + (0.3 if rank["host"] == "n4" else 0)
                     rank |= {key: 0.004 * factor for key in ("mean_s", "median_s", "min_s", "max_s")}
-            size = len(records[0]["per_rank"])
-            records[0]["link_time_s"] = [
-                [
-                    None if s == d else 1e-3 * (1 + 0.01 * ((s * 7 + d) % 5)) * (3 if s == 2 else 1)
-                    for d in range(size)
-                ]
-                for s in range(size)
-            ]
 
         change_json(tmp_path / "Tests.1/0" / result_dir(run) / "results.json", slow)
+        links = make_links(run, lambda s, d: (3.0 if s == 2 else 1.0) * (4.0 if s // 2 != d // 2 else 1.0))
+        write(tmp_path / "Tests.1/0" / result_dir(run) / "links.json", links)
         write_reports(tmp_path)
 
-        facts = _summary(tmp_path)["report"]["spread"]
-        named = {(o["role"], o["label"], o["speed"]) for o in facts[0]["outliers"]}
-        assert named == {("host", "n4", "slow"), ("sender", "rank 2 (n1)", "slow")}
+        facts = {fact["operation"]: fact for fact in _summary(tmp_path)["report"]["spread"]}
+        named = {
+            operation: {(o["role"], o["label"], o["speed"]) for o in fact["outliers"]}
+            for operation, fact in facts.items()
+        }
+        host = {("host", "n4", "slow")}
+        assert named == {"dispatch": host, "combine": host, "links": {("sender", "rank 2 (n1)", "slow")}}
         page = open_page(tmp_path / "deepep-benchmark.html")
         text = page.inner_text("#spread")
         assert "slow host n4" in text and "slow sender rank 2 (n1)" in text
-        assert page.locator("[data-plot$=links-0][data-state=drawn]").count() == 1
+        assert page.locator("[data-plot$=-links][data-state=drawn]").count() == 1
         assert "host n4 +" in (tmp_path / "summary.md").read_text()
 
     def test_ranks_that_agree_are_no_outliers(self, tmp_path: Path, open_page: Open) -> None:

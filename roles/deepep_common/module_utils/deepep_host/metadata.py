@@ -121,7 +121,7 @@ def collect(host: str, python: str, torch: Mapping[str, Any]) -> dict[str, Any]:
         },
         "network": {
             "nics": _interfaces(),
-            "infiniband": _infiniband(),
+            **_infiniband(),
             "switch_type": None,
             "network_name": None,
             "mofed_version": _first(r"(.+?):?$", _maybe("ofed_info", "-s")),
@@ -210,8 +210,25 @@ def _interfaces() -> list[str]:
     return sorted(name for _, name in socket.if_nameindex())
 
 
-def _infiniband() -> list[str] | None:
+def _infiniband(root: Path = Path("/sys/class/infiniband")) -> dict[str, list[str] | None]:
+    """Returns RDMA devices, every port in words, and the rates of the active ports as the kernel has them."""
     try:
-        return sorted(path.name for path in Path("/sys/class/infiniband").iterdir())
+        devices = sorted(path.name for path in root.iterdir())
     except OSError:
-        return None
+        return {"infiniband": None, "infiniband_ports": None, "infiniband_rates": None}
+    ports, rates = [], []
+    for folder in sorted(root.glob("*/ports/*")):
+        state = _word(folder / "state").rpartition(":")[2].strip()  # "4: ACTIVE"
+        rate = _word(folder / "rate")
+        name = f"{folder.parent.parent.name}/{folder.name}"
+        ports.append(f"{name}: {state}, {_word(folder / 'link_layer')}, {rate}")
+        if state == "ACTIVE":
+            rates.append(rate)
+    return {"infiniband": devices, "infiniband_ports": ports, "infiniband_rates": rates}
+
+
+def _word(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return "unknown"

@@ -17,6 +17,7 @@ from .world import World, world_from_environment
 _LET_THE_FIRST_SPEAK_S = 30
 _OVERRIDABLE = (
     "seed",
+    "probe_links",
     "heartbeat_interval_s",
     "heartbeat_timeout_s",
     "stall_timeout_s",

@@ -37,6 +37,7 @@ class Config:
     num_sms: int | None = None  # None: automatic
     num_qps_per_rank: int | None = None  # None: automatic
     seed: int = 0
+    probe_links: bool = True
     process_group_timeout_s: float = 120.0
     heartbeat_interval_s: float = 0.5
     heartbeat_timeout_s: float = 10.0
@@ -81,6 +82,7 @@ KEYS: dict[str, _Key] = {
     "num_sms": _Key(int, minimum=1, nullable=True),
     "num_qps_per_rank": _Key(int, minimum=1, nullable=True),
     "seed": _Key(int, minimum=0),
+    "probe_links": _Key(bool),
     "process_group_timeout_s": _Key(float, minimum=1),
     "heartbeat_interval_s": _Key(float, minimum=0.05),
     "heartbeat_timeout_s": _Key(float, minimum=0.5),

@@ -33,6 +33,7 @@ class RankReport:
 
     times: seconds of each iteration; before, after: the checks; all by Measurement.name. own: as DeepEP's
     own test measures, by operation. evidence: of this process, and of its host from the host's first rank.
+    links: seconds of the link probe's rounds (link_probe.py).
     """
 
     rank: int
@@ -43,6 +44,7 @@ class RankReport:
     after: dict[str, Checked]
     own: dict[str, OwnTest] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
+    links: list[float] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": RECORD_SCHEMA, **dataclasses.asdict(self)}
@@ -62,6 +64,7 @@ class RankReport:
             checks["after"],
             {name: OwnTest(**own) for name, own in value["own"].items()},
             value["evidence"],
+            value["links"],
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import affinity, evidence, matrix, profiler, report, store
+from . import affinity, evidence, link_probe, matrix, profiler, report, store
 from .backends import backend_class
 from .backends.base import Backend
 from .backends.deepep_base import DeepEPBase
@@ -114,6 +114,7 @@ class _Session:
             baselines = Baselines(mode, backend.device_of_rank)
             measurements = [*measurements, *self._baselines(baselines, times, before, after)]
             baselines.release()
+        links = self._links()
         self._watch.look_for_others()
         self._watch.stop()
 
@@ -126,7 +127,7 @@ class _Session:
         self._phase("write")
         world = self._world
         mine = report.RankReport(
-            world.rank, world.host, world.local_rank, times, before, after, own, self._evidence(place)
+            world.rank, world.host, world.local_rank, times, before, after, own, self._evidence(place), links
         )
         self._write(mine, measurements, mode)
         store.wait_for_all(self._store, self._world, "written")
@@ -153,6 +154,15 @@ class _Session:
             times[each.name] = self._time(each)
         after.update(baselines.check())
         return measurements
+
+    def _links(self) -> list[float]:
+        """Seconds of each round of the link probe; nothing where it is switched off."""
+        if not self._config.probe_links or self._world.size < 2:
+            return []
+        self._phase("links")
+        return link_probe.probe(
+            self._config, self._world, self._backend.device_of_rank, lambda text: self._live.tick(text)
+        )
 
     def _evidence(self, place: dict[str, Any]) -> dict[str, Any]:
         """Of this process, and of this host from its first rank."""
@@ -237,6 +247,10 @@ class _Session:
         write_text(folder / "token_matrix_kb.txt", matrix.token_matrix_kb(rows, dispatch_row_bytes(config)))
         if not self._backend.stand_in:
             write_json(folder / "evidence.json", report.evidence(about, self._backend, ranks))
+        if all(rank.links for rank in ranks):
+            group = "nccl" if self._backend.device.type == "cuda" else "gloo"
+            rounds, hosts = [rank.links for rank in ranks], [rank.host for rank in ranks]
+            write_json(folder / "links.json", link_probe.links_json(config, world, hosts, rounds, group))
         write_json(folder / "results.json", results)
         for line in report.summary_lines(results):
             print(line, flush=True)

@@ -20,17 +20,16 @@ _TABLE = re.compile(r"^\[\[?([^\]]+)\]\]?\s*$")
 class Hardware(NamedTuple):
     """GPU and CPU models of all hosts (each once), and what the NICs of a GPU carry, in GB/s.
 
-    ``nic_gbit_s`` is the rate of one port in Gb/s. None: not known.
+    ``nic_gb_s`` is what a GPU gets where the NICs are shared out evenly, ``nic_ceiling_gb_s`` where it has
+    those that remain as well. ``nic_gbit_s`` is the rate of one port in Gb/s. None: not known.
     """
 
     gpus: tuple[str, ...]
     cpus: tuple[str, ...]
     nic_gb_s: float | None
+    nic_ceiling_gb_s: float | None
     nic_gbit_s: float | None
     nic_text: str
-
-
-UNKNOWN = Hardware((), (), None, None, "")
 
 
 def read_hardware(paths: Iterable[Path]) -> Hardware:
@@ -38,7 +37,8 @@ def read_hardware(paths: Iterable[Path]) -> Hardware:
     gpus: dict[str, None] = {}
     cpus: dict[str, None] = {}
     rates: list[float] = []
-    per_gpu: list[float] = []
+    per_gpu: list[int] = []
+    most: list[int] = []
     unknown = False
     for path in paths:
         names: list[str] = []
@@ -55,16 +55,19 @@ def read_hardware(paths: Iterable[Path]) -> Hardware:
                 links = [float(m.group(1)) for text in value for m in [_RATE.search(str(text))] if m]
         gpus.update(dict.fromkeys(names or ([arch] if arch else [])))
         if links:
-            number = max(len(names), 1)
+            # The slower ones are for something else: storage, management.
+            fastest = links.count(max(links))
             rates.append(max(links))
-            # Where a host has more NICs than GPUs, a GPU may use several.
-            per_gpu.append(max(links) * max(1, math.ceil(len(links) / number)))
+            per_gpu.append(max(1, fastest // len(names)) if names else 1)
+            most.append(math.ceil(fastest / max(len(names), 1)))
         else:
             unknown = True
     if unknown or not per_gpu:
-        return Hardware(tuple(gpus), tuple(cpus), None, None, "")
-    text = f"{max(per_gpu):g} Gb/s per GPU"
-    return Hardware(tuple(gpus), tuple(cpus), max(per_gpu) / 8, max(rates), text)
+        return Hardware(tuple(gpus), tuple(cpus), None, None, None, "")
+    usual = max(rate * number for rate, number in zip(rates, per_gpu))
+    ceiling = max(rate * number for rate, number in zip(rates, most))
+    text = f"{usual:g} Gb/s per GPU"
+    return Hardware(tuple(gpus), tuple(cpus), usual / 8, ceiling / 8, max(rates), text)
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str, Any]]:

@@ -55,9 +55,6 @@ FASTEST_NVLINK = 956.3
 FASTEST_NIC = 100.0
 """Where the NICs' rates are not known: an 800 Gb/s NIC per GPU, the fastest that is known to run DeepEP."""
 
-USABLE = 1.0
-"""Share of a NIC's rate that payload can reach; headers are left in, so that the limit is never too low."""
-
 
 class Limit(NamedTuple):
     """Limit of one figure in GB/s per GPU and direction. ``nominal`` is None where the link is not known."""
@@ -78,10 +75,9 @@ def limits_of(hardware: Hardware) -> dict[str, Limit]:
         nvl = Limit(
             "wire_nvl_bw", None, FASTEST_NVLINK, "the fastest NVLink known; the GPU's own is not known"
         )
-    if hardware.nic_gb_s is not None:
-        rate = hardware.nic_gb_s
+    if hardware.nic_gb_s is not None and hardware.nic_ceiling_gb_s is not None:
         source = f"{hardware.nic_text} as the hosts report it"
-        rdma = Limit("wire_rdma_bw", rate * USABLE, rate, source)
+        rdma = Limit("wire_rdma_bw", hardware.nic_gb_s, hardware.nic_ceiling_gb_s, source)
     else:
         rdma = Limit(
             "wire_rdma_bw", None, FASTEST_NIC, "an 800 Gb/s NIC per GPU; the NICs' own rate is not known"
