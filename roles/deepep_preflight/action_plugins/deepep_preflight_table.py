@@ -1,4 +1,4 @@
-"""Shows the preflight of all hosts of the play as one table, and fails on request."""
+"""Compares the hosts, shows all of it as one table, and refuses the runs that cannot start. Runs once."""
 
 from __future__ import annotations
 
@@ -9,32 +9,61 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
 from deepep_controller import DeepEPAction
+from deepep_host import events
+from deepep_host.files import write_json
+from deepep_host.preflight import FAIL, compare, table, worst
+from deepep_host.preflight.model import entry
+from deepep_host.session import Session, gate
+
+SILENT = {
+    "result": FAIL,
+    "checks": [entry("reachable", FAIL, "did not run", "see the messages above")],
+}
 
 
 class ActionModule(DeepEPAction):
-    """Reads what every host registered as ``__deepep_preflight_result``."""
+    """Reads what every host registered as ``__deepep_preflight_result``, or what the session kept of it."""
 
-    ARGUMENTS = frozenset({"fail"})
+    ARGUMENTS = frozenset({"session", "fail", "json"})
 
     def act(self) -> dict[str, Any]:
-        hosts = list(self._vars["ansible_play_hosts_all"])
-        results = {host: self._vars["hostvars"][host].get("__deepep_preflight_result") for host in hosts}
-        failed = [host for host, found in results.items() if not found or found["result"] == "fail"]
-        self._display.display("\n".join(table(results)))
-        if failed and self.argument("fail", False):
-            return {"failed": True, "msg": f"not ready: {', '.join(failed)}"}
-        return {"msg": f"not ready: {', '.join(failed)}" if failed else "all hosts are ready"}
+        session = self.session() if self.argument("session") and not self.check_mode else None
+        hosts = {host: self._found(session, host) for host in self._vars["ansible_play_hosts_all"]}
+        plan = session.plan() if session else {"runs": []}
+        across = compare(plan, hosts)
+        refused = {}
+        whole = {
+            "schema": 1,
+            "result": worst([*hosts.values(), *(line for group in across for line in group["checks"])]),
+            "hosts": {host: found["result"] for host, found in hosts.items()},
+            "across": across,
+        }
+        if session:
+            write_json(session.folder / "preflight.json", whole)
+            refused = self._refuse(session, plan)
+            write_json(session.folder / "preflight.json", {**whole, "refused": refused})
+        self._display.display("\n".join(table(hosts, across)))
+        if self.argument("json"):
+            write_json(self.argument("json"), {**whole, "refused": refused, "found": hosts})
+        failed = [host for host, found in hosts.items() if found["result"] == FAIL]
+        problems = [f"not ready: {', '.join(failed)}"] if failed else []
+        problems += [f"{run} is not run: {reason}" for run, reason in refused.items()]
+        if self.argument("fail", False) and (problems or whole["result"] == FAIL):
+            return {"failed": True, "msg": "; ".join(problems) or "the hosts do not fit together"}
+        return {"msg": "; ".join(problems) or "all hosts are ready", "result": whole["result"]}
 
+    def _found(self, session: Session | None, host: str) -> dict[str, Any]:
+        kept = session.preflight(host) if session else None
+        found = kept or self._vars["hostvars"][host].get("__deepep_preflight_result") or {}
+        return dict(found) if "checks" in found else dict(SILENT)
 
-def table(results: dict[str, Any]) -> list[str]:
-    """Returns one line a check, hosts in the given order, the way out below what is not pass."""
-    width = max([4, *(len(host) for host in results)])
-    lines = [f"{'host':{width}}  {'check':16}  result  finding"]
-    for host, found in results.items():
-        for entry in (found or {}).get("checks") or [
-            {"name": "preflight", "result": "fail", "text": "did not run", "remedy": "see the messages above"}
-        ]:
-            lines.append(f"{host:{width}}  {entry['name']:16}  {entry['result']:6}  {entry['text']}")
-            if entry["remedy"]:
-                lines.append(f"{'':{width}}  {'':16}  {'':6}  -> {entry['remedy']}")
-    return lines
+    def _refuse(self, session: Session, plan: dict[str, Any]) -> dict[str, str]:
+        """Skips now, before anything is staged, what could not start later."""
+        refused = {}
+        for run in plan["runs"]:
+            found = gate(session, {**run, "after": ()})
+            if found:
+                session.skip(run["id"], str(found["reason"]), found["because"])
+                refused[run["id"]] = str(found["reason"])
+        events.append(session.results_dir, "preflight_hosts", refused=sorted(refused))
+        return refused

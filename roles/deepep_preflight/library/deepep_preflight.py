@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.deepep_host.preflight import examine
+from ansible.module_utils.deepep_host.preflight.probe import Probe
+from ansible.module_utils.deepep_host.preflight.reach import listen
 from ansible.module_utils.deepep_host.state import resolve_work_dir
 
 DOCUMENTATION = """
@@ -12,13 +16,10 @@ module: deepep_preflight
 short_description: Examine a host before anything is put on it
 description: Called by the action plugin of the same name. A check that fails is a result, no failure.
 options:
+  wanted: {description: What the plan wants of this host (JSON)., type: str, required: true}
   work_dir: {description: Work directory; empty for the default., type: str, default: ""}
-  python: {description: Interpreter that must have torch; empty for none., type: str, default: ""}
-  master_interface: {description: Network interface that must have an address., type: str, default: ""}
-  min_free_mib: {description: Free space wanted in the work directory., type: int, default: 512}
-  max_clock_skew_s: {description: Largest clock difference., type: float, default: 30}
   create: {description: Create a missing work directory., type: bool, default: false}
-  controller_time: {description: The controller's time since the epoch., type: float, required: true}
+  listen: {description: The listener to leave for other hosts (JSON); empty for none., type: str, default: ""}
 author: deepep-compiler authors
 """
 
@@ -26,19 +27,18 @@ author: deepep-compiler authors
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "wanted": {"type": "str", "required": True},
             "work_dir": {"type": "str", "default": ""},
-            "python": {"type": "str", "default": ""},
-            "master_interface": {"type": "str", "default": ""},
-            "min_free_mib": {"type": "int", "default": 512},
-            "max_clock_skew_s": {"type": "float", "default": 30.0},
             "create": {"type": "bool", "default": False},
-            "controller_time": {"type": "float", "required": True},
+            "listen": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    wanted = {**module.params, "work_dir": resolve_work_dir(module.params["work_dir"])}
-    read_only = module.check_mode or not module.params["create"]
-    found = examine(wanted, module.params["controller_time"], read_only)
+    given = module.params
+    wanted = {**json.loads(given["wanted"]), "work_dir": str(resolve_work_dir(given["work_dir"]))}
+    found = examine(wanted, Probe(), create=given["create"] and not module.check_mode)
+    if given["listen"] and not module.check_mode:
+        found["listener"] = listen(**json.loads(given["listen"]))
     module.exit_json(changed=False, **found)
 
 

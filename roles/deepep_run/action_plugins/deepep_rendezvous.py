@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 from deepep_controller import DeepEPAction
 from deepep_host import events
 from deepep_host.files import now_iso
-from deepep_host.session import gate
+from deepep_host.session import gate, on_one_machine
 
 
 class ActionModule(DeepEPAction):
@@ -56,14 +55,3 @@ class ActionModule(DeepEPAction):
         )
         events.append(session.results_dir, "rendezvous", run=key, host=self.host, **point)
         return {"msg": f"{key} meets at {point['master_addr']}:{point['master_port']}"}
-
-
-def on_one_machine(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
-    """Returns whether all hosts of a run are one machine, which its loopback address reaches."""
-    hosts = [plan["hosts"][member["name"]] for member in run["hosts"]]
-    labels = {host.get("one_machine") for host in hosts}
-    return (
-        len(hosts) == 1
-        or (len(labels) == 1 and None not in labels)
-        or all(host.get("connection") == "local" for host in hosts)
-    )

@@ -12,7 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 
 from deepep_controller import DeepEPAction
 from deepep_host import events
+from deepep_host.preflight import reach, worst
 from deepep_host.program import host_slice, pack_program
+from deepep_host.session import Session
 
 
 class ActionModule(DeepEPAction):
@@ -28,9 +30,10 @@ class ActionModule(DeepEPAction):
         plan = session.plan()
         mine = host_slice(plan, self.host)
         mine.update(run_id=session.run_id, stamp=session.stamp)
+        if mine["runs"] and all(session.skipped(run) for run in mine["runs"]):
+            return {"msg": f"no run can use {self.host}: nothing is staged"}
         preflight = session.preflight(self.host) or {}
-        if preflight.get("result") == "fail":
-            return {"msg": f"{self.host} did not pass its preflight: nothing is staged"}
+        listeners = self._listeners(session, plan)
         answer = self.call(
             "deepep_stage",
             run_id=session.run_id,
@@ -41,6 +44,7 @@ class ActionModule(DeepEPAction):
             sha256=sha256,
             slice=json.dumps(mine),
             torch=json.dumps(preflight.get("torch") or {}),
+            reach=json.dumps(reach.targets(plan, self.host, listeners)),
         )
         events.append(session.results_dir, "stage", host=self.host, problem=answer.problem)
         if answer.problem:
@@ -48,4 +52,13 @@ class ActionModule(DeepEPAction):
             for run in mine["runs"]:
                 session.skip(run, f"host {self.host} could not be staged: {answer.problem}")
             return {"msg": answer.problem, "staged": False}
+        if preflight:
+            # The network between hosts is tried here, since this step comes anyway (preflight/reach.py).
+            tried = reach.judge(plan, self.host, listeners, answer.values["reached"])
+            checks = [*preflight["checks"], *tried]
+            session.keep_preflight(self.host, {**preflight, "checks": checks, "result": worst(checks)})
         return {"changed": answer.values.get("changed", False), "staged": True, "msg": f"{files} files"}
+
+    def _listeners(self, session: Session, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        found = {head: (session.preflight(head) or {}).get("listener") for head in reach.heads(plan)}
+        return {head: listener for head, listener in found.items() if listener}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.preflight.reach import connect
 from ansible.module_utils.deepep_host.stage import stage
 from ansible.module_utils.deepep_host.state import WorkDirError
 
@@ -22,6 +23,7 @@ options:
   sha256: {description: SHA-256 of the archive's content before compression., type: str, required: true}
   slice: {description: This host's part of the plan as JSON., type: str, required: true}
   torch: {description: What torch said in preflight as JSON., type: str, default: "{}"}
+  reach: {description: Listeners on other hosts to connect to as JSON., type: str, default: "[]"}
 author: deepep-compiler authors
 """
 
@@ -37,6 +39,7 @@ def main() -> None:
             "sha256": {"type": "str", "required": True},
             "slice": {"type": "str", "required": True},
             "torch": {"type": "str", "default": "{}"},
+            "reach": {"type": "str", "default": "[]"},
         },
         no_log=True,
     )
@@ -54,7 +57,7 @@ def main() -> None:
         )
     except (WorkDirError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed)
+    module.exit_json(changed=changed, reached=connect(json.loads(given["reach"])))
 
 
 if __name__ == "__main__":

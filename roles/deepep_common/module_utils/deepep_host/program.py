@@ -62,6 +62,6 @@ def _program_files(roles: Path) -> Iterator[tuple[str, Path]]:
     for top in (roles / "deepep_common" / "module_utils" / "deepep_host", files / "deepep_bench"):
         for path in sorted(top.rglob("*")):
             parts = path.relative_to(top).parts
-            # Judging is the controller's.
-            if path.is_file() and path.suffix != ".pyc" and parts[0] != "judge":
+            # Judging is the controller's; hosts are examined before anything is put there.
+            if path.is_file() and path.suffix != ".pyc" and parts[0] not in ("judge", "preflight"):
                 yield "/".join([top.name, *parts]), path

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from . import events
 from .files import host_name, now_iso, read_json, run_path, write_json
+from .preflight.refusal import refusal
 
 SCHEMA = 1
 COMPLETED = ("PASS", "UNVERIFIED")
@@ -83,6 +84,16 @@ class Session(NamedTuple):
     def preflight(self, host: str) -> dict[str, Any] | None:
         """Returns a host's preflight, None before there was one."""
         return read_json(self.folder / "preflight" / f"{host_name(host)}.json")
+
+    def keep_preflight(self, host: str, found: Mapping[str, Any]) -> None:
+        """Keeps a host's preflight."""
+        write_json(
+            self.folder / "preflight" / f"{host_name(host)}.json", {"schema": 1, "host": host, **found}
+        )
+
+    def compared(self) -> list[dict[str, Any]]:
+        """Returns what comparing the hosts of each run with each other gave, [] before that."""
+        return list((read_json(self.folder / "preflight.json") or {}).get("across") or ())
 
     def verdict(self, key: str) -> str | None:
         """Returns the verdict of a run that was judged."""
@@ -201,6 +212,17 @@ def newest_session(results_root: Path) -> Session:
     return find_session(max(found)[1])
 
 
+def on_one_machine(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Returns whether all hosts of a run are one machine, which its loopback address reaches."""
+    hosts = [plan["hosts"][member["name"]] for member in run["hosts"]]
+    labels = {host.get("one_machine") for host in hosts}
+    return (
+        len(hosts) == 1
+        or (len(labels) == 1 and None not in labels)
+        or all(host.get("connection") == "local" for host in hosts)
+    )
+
+
 def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | None:
     """Returns ``{"reason", "because"}`` where this run must not start now, else None.
 
@@ -209,11 +231,10 @@ def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | No
     stop = session.stop_request()
     if stop:
         return {"reason": f"the session was stopped: {stop['cause']}", "because": None}
-    for host in run["hosts"]:
-        found = session.preflight(host["name"])
-        if found and found["result"] == "fail":
-            texts = "; ".join(entry["text"] for entry in found["checks"] if entry["result"] == "fail")
-            return {"reason": f"host {host['name']} did not pass its preflight: {texts}", "because": None}
+    hosts = {host["name"]: session.preflight(host["name"]) for host in run["hosts"]}
+    refused = refusal(run, hosts, session.compared())
+    if refused:
+        return {"reason": refused, "because": None}
     for dependency in run.get("after", ()):
         other = dependency["run"]
         if dependency["type"] == "start_post_comp":
