@@ -59,6 +59,7 @@ def _program_files(roles: Path) -> Iterator[tuple[str, Path]]:
     files = roles / "deepep_run" / "files"
     for name in ("supervise.py", "enter.py"):
         yield name, files / name
+    yield "image_agent.py", roles / "deepep_image" / "files" / "image_agent.py"
     for top in (roles / "deepep_common" / "module_utils" / "deepep_host", files / "deepep_bench"):
         for path in sorted(top.rglob("*")):
             parts = path.relative_to(top).parts

@@ -1,0 +1,91 @@
+"""The controller's own hands: pulling an image for hosts without a way out, and files that pass through it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..reference import parse
+from ..registry import Client, Login
+from . import archive, pull, steps, store
+from .agent import manifest_from_json
+from .incoming import Incoming
+
+
+class CarrierError(Exception):
+    """A file of the controller's cannot be used; the text says why."""
+
+
+def place(session: Path, key: str) -> Path:
+    """Returns where a session keeps an image on the controller while hosts need it."""
+    return session / ".state" / "images" / f"{key}.file"
+
+
+def remove(session: Path, key: str) -> None:
+    """Removes it."""
+    path = place(session, key)
+    for each in (path, store.partial(path)):
+        if each.exists():
+            each.unlink()
+
+
+def resolve(told: Mapping[str, Any], login: Login, machine: str) -> dict[str, Any]:
+    """Returns what is to be staged, asked for by the controller. Raises RegistryError."""
+    return steps.resolve(
+        Path("/nonexistent"), told["reference"], told["runtime"], login, False, "client", machine
+    )
+
+
+def fetch(spec: Mapping[str, Any], login: Login, target: Path) -> int:
+    """Pulls the archive to ``target``; returns the bytes from the registry. Raises RegistryError, OSError."""
+    image = parse(spec["reference"])
+    parts = archive.parts(manifest_from_json(spec["manifest"]), base64.b64decode(spec["config"]), spec["tag"])
+    store.check_room([(target.parent, int(spec["size"]), "the image's file on the controller")])
+    incoming = Incoming(store.partial(target), archive.pieces(parts))
+    client = Client(image.host, login)
+    pull.pull(client, image, parts, incoming)
+    incoming.finish()
+    incoming.close()
+    store.partial(target).replace(target)
+    return client.received
+
+
+def measure(path: Path, runtime: str) -> dict[str, Any]:
+    """Returns what has to be known of a file of the user's. Raises CarrierError."""
+    content = None
+    if runtime == "enroot":
+        problem = store.squashfs_problem(path)
+        if problem:
+            raise CarrierError(problem)
+    else:
+        try:
+            found = archive.examine(path)
+        except archive.BadArchive as error:
+            raise CarrierError(str(error)) from error
+        content = {"config": found.config, "diff_ids": list(found.diff_ids)}
+    sha256, pieces = store.measure(path, lambda _done: None)
+    return {
+        "size": path.stat().st_size,
+        "pieces": [[piece.size, piece.sha256] for piece in pieces],
+        "content": content,
+        "digest": content["config"] if content else f"sha256:{sha256}",
+        "sha256": sha256,
+    }
+
+
+def stretches(path: Path, size: int) -> Iterator[str]:
+    """Yields a file in stretches, in base64."""
+    with path.open("rb") as stream:
+        while True:
+            data = stream.read(size)
+            if not data:
+                return
+            yield base64.b64encode(data).decode("ascii")
+
+
+def decoded(text: str) -> bytes:
+    """Returns a stretch as bytes."""
+    return base64.b64decode(text)
+
