@@ -1,4 +1,6 @@
-"""Secrets on the controller: a user's registry credentials, and what a session's hosts share for transfers."""
+"""Secrets on the controller: a user's registry credentials, and what a session's hosts share for
+transfers.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,14 @@ def entries(templar: Any, variables: Mapping[str, Any]) -> list[dict[str, str]]:
     except AnsibleError as error:
         # The message of a lookup may show what it got.
         raise CredentialsError(
-            f"deepep_registries cannot be evaluated ({type(error).__name__}): is the vault password given, does "
+            f"deepep_registries cannot be evaluated ({type(error).__name__}): is the vault password "
+            f"given, does "
             "each lookup work? Try: ansible-inventory --host HOST"
         ) from None
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise CredentialsError("deepep_registries is no list: write - {registry: ..., username: ..., password: ...}")
+        raise CredentialsError(
+            "deepep_registries is no list: write - {registry: ..., username: ..., password: ...}"
+        )
     found = []
     for item in value:
         if not isinstance(item, Mapping):
@@ -64,7 +69,9 @@ def login(registry: str, templar: Any, variables: Mapping[str, Any]) -> Login:
 
 
 def transfer_path(session: Session) -> Path:
-    """Returns where the controller keeps what this session's hosts share: in memory, for the workers of one play."""
+    """Returns where the controller keeps what this session's hosts share: in memory, for the workers of
+    one play.
+    """
     places = credentials.folders()
     folder = places[0] if places else Path(tempfile.gettempdir())
     return folder / f"deepep-transfer-{session.run_id}.json"

@@ -38,10 +38,22 @@ class HostFailed(Exception):
 
 
 class ActionModule(DeepEPAction):
-    """Returns ``pending: true`` where hosts outnumber forks and others still need this one: it is asked again."""
+    """Returns ``pending: true`` where hosts outnumber forks and others still need this one: it is asked
+    again.
+    """
 
     ARGUMENTS = frozenset(
-        {"session", "work_dir", "interface", "cache", "cache_dir", "pull_from", "pull_with", "fan_out", "timeout_s"}
+        {
+            "session",
+            "work_dir",
+            "interface",
+            "cache",
+            "cache_dir",
+            "pull_from",
+            "pull_with",
+            "fan_out",
+            "timeout_s",
+        }
     )
 
     def act(self) -> dict[str, Any]:
@@ -96,7 +108,8 @@ class ActionModule(DeepEPAction):
         if found.known and not self._is_pipelining_enabled("new"):
             raise HostFailed(
                 "credentials are given to hosts over standard input only, and pipelining is off: set "
-                "ansible_pipelining: true (and no ANSIBLE_KEEP_REMOTE_FILES), or a become method that allows it"
+                "ansible_pipelining: true (and no ANSIBLE_KEEP_REMOTE_FILES), or a become method that "
+                "allows it"
             )
         return found
 
@@ -125,7 +138,9 @@ class ActionModule(DeepEPAction):
                 raise HostFailed(f"the image could not be fetched from {self.host}: {error}") from error
         with target.open("wb") as stream:
             while True:
-                data = carrier.decoded(self._asked("get", path=path, offset=stream.tell(), size=chunks.SIZE)["data"])
+                data = carrier.decoded(
+                    self._asked("get", path=path, offset=stream.tell(), size=chunks.SIZE)["data"]
+                )
                 if not data:
                     return
                 stream.write(data)
@@ -148,9 +163,7 @@ class Job:
         self._image = parse(reference)
         self._key = steps.key_of(reference, runtime)
         self._runs = [
-            run
-            for run in plan["runs"]
-            if (run["image"], run["container_runtime"]) == (reference, runtime)
+            run for run in plan["runs"] if (run["image"], run["container_runtime"]) == (reference, runtime)
         ]
         members = dict.fromkeys(member["name"] for run in self._runs for member in run["hosts"])
         hosts = [name for name in plan["hosts"] if name in members]
@@ -159,7 +172,9 @@ class Job:
         labels = {plan["hosts"][name].get("one_machine") for name in hosts}
         self._one_machine = len(labels) == 1 and None not in labels
         self._alone = len(hosts) == 1
-        self._keep = bool(action.argument("cache", False)) and str(action.argument("cache")).lower() != "false"
+        self._keep = (
+            bool(action.argument("cache", False)) and str(action.argument("cache")).lower() != "false"
+        )
         self._pull_from = str(action.argument("pull_from", "hosts"))
         self._pull_with = str(action.argument("pull_with", "client"))
 
@@ -244,7 +259,8 @@ class Job:
             if self._runtime == "enroot":
                 self._refuse(
                     "unsupported",
-                    "only a host can pull an image for enroot: set deepep_image_pull_from: hosts, or name a .sqsh file",
+                    "only a host can pull an image for enroot: set deepep_image_pull_from: hosts, or "
+                    "name a .sqsh file",
                 )
                 return False
             machine = self._ask("machine")["machine"]
@@ -308,8 +324,8 @@ class Job:
             phase = state["phase"]
             if (phase, source) != told:
                 told = (phase, source)
-                self._tell(phase=phase, source=source, done=state.get("done"), total=state.get("total"),
-                           from_registry=state.get("from_registry"), problem=state.get("problem"))  # fmt: skip
+                seen = {name: state.get(name) for name in ("done", "total", "from_registry", "problem")}
+                self._tell(phase=phase, source=source, **seen)
             if state.get("measured"):
                 other = self.board.measured(self._host, state["measured"])
                 if other:
@@ -320,7 +336,9 @@ class Job:
             if phase == "failed":
                 self._failed(state)
                 return
-            reached = {name: state[name] for name in ("phase", "address", "port") if state.get(name) is not None}
+            reached = {
+                name: state[name] for name in ("phase", "address", "port") if state.get(name) is not None
+            }
             if phase == "ready":
                 self.board.update(self._host, **reached, entry=state["entry"], file=True,
                                   from_registry=state["from_registry"])  # fmt: skip
@@ -354,13 +372,17 @@ class Job:
     def _ready(self, entry: Mapping[str, Any], source: str) -> None:
         for run in self._runs:
             if any(member["name"] == self._host for member in run["hosts"]):
-                self._session.take_note(run["id"], f"image-{self._host}", {"reference": self._reference, **entry})
+                self._session.take_note(
+                    run["id"], f"image-{self._host}", {"reference": self._reference, **entry}
+                )
         self._tell(phase="ready", source=source, digest=entry["digest"])
 
     # ---- for the others ----
 
     def help_others(self) -> None:
-        """Serves a file that was here before, once somebody wants it; carries it to the controller on request."""
+        """Serves a file that was here before, once somebody wants it; carries it to the controller on
+        request.
+        """
         mine = self._mine
         if mine["phase"] != "ready" or not mine.get("file") or self._alone:
             return
@@ -403,7 +425,8 @@ class Job:
             if not source.is_file():
                 self._refuse(
                     "no_image",
-                    f"{self._reference} is neither on a host nor on the controller: copy it there, or name an image "
+                    f"{self._reference} is neither on a host nor on the controller: copy it there, or "
+                    f"name an image "
                     "in a registry",
                 )
                 return

@@ -60,7 +60,12 @@ def _answer(verb: str, told: dict[str, Any]) -> dict[str, Any]:
         return {"changed": False, "machine": platform.machine()}
     if verb == "resolve":
         spec = steps.resolve(
-            folder, told["reference"], told["runtime"], Login(**told["login"]), told["keep"], told["pull_with"]
+            folder,
+            told["reference"],
+            told["runtime"],
+            Login(**told["login"]),
+            told["keep"],
+            told["pull_with"],
         )
         return {"changed": False, "spec": spec}
     if verb == "begin":

@@ -9,10 +9,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
+import deepep_secrets
 from ansible import constants, context
 from ansible.release import __version__ as ansible_version
 from deepep_controller import DeepEPAction
-from deepep_host import events
+from deepep_host import events, secret_scan
 from deepep_host.files import now_iso, read_json
 from deepep_host.judge import judge_session, render_table
 from deepep_host.pack import digest
@@ -54,12 +55,44 @@ class ActionModule(DeepEPAction):
         session = self.session()
         # Everything that still changes comes before the judgement, whose manifest covers all files.
         stopped = session.stop_request()
+        leaked = self._search_secrets(session)
         session.update(status="interrupted" if stopped else "finished", ended_at=now_iso())
         events.append(session.results_dir, "session", status="closed", run_id=session.run_id)
         summary = judge_session(session.results_dir)
         self._display.display(f"\n{render_table(summary)}\nresults: {session.results_dir}\n")
         counts = ", ".join(f"{count} {verdict}" for verdict, count in summary["counts"].items() if count)
-        return {"passed": bool(summary["passed"]), "msg": f"{counts or 'no runs'}; see {session.results_dir}"}
+        text = f"{counts or 'no runs'}; see {session.results_dir}"
+        if leaked:
+            self._display.error(leaked)
+            text = f"{leaked}; {text}"
+        return {"passed": bool(summary["passed"]) and not leaked, "msg": text}
+
+    def _search_secrets(self, session: Session) -> str:
+        """Removes this session's registry secrets from the tree; returns what was found, mostly nothing."""
+        secrets: dict[str, list[tuple[str, str]]] = {}
+        lacking = []
+        for registry, host in secret_scan.uses(session.folder):
+            try:
+                found = deepep_secrets.login(registry, self._templar, self._vars["hostvars"][host])
+            except deepep_secrets.CredentialsError as error:
+                lacking.append(str(error))
+                continue
+            if found.known:
+                secrets.setdefault(registry, []).append((found.user, found.secret))
+            else:
+                lacking.append(f"the credentials of {registry} are not given to this playbook")
+        if not secrets and not lacking:
+            return ""
+        done = secret_scan.scan(session.folder, secrets)
+        done["not_searched"] += lacking
+        session.update(secret_scan=done)
+        events.append(session.results_dir, "secret_scan", **done)
+        for reason in done["not_searched"]:
+            self._display.warning(f"not searched for secrets: {reason}")
+        return "; ".join(
+            f"a secret of {hit['registry']} was in {hit['file']} and was removed there: revoke it"
+            for hit in done["hits"]
+        )
 
     def _close_check(self) -> dict[str, Any]:
         problems = []

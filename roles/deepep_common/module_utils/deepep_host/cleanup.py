@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import container, processes
+from . import container, credentials, processes
 from .control import end_marked, observe, runs_below, stop_runs
 from .files import SAFE_NAME
+from .image.steps import busy
+from .image.store import sweep
 from .lock import lock_path, remove_if_free
 from .state import host_dir, run_dir
 
@@ -17,14 +19,14 @@ from .state import host_dir, run_dir
 def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool) -> dict[str, Any]:
     """Cleans up after session ``run_id``, or after every session that no longer runs where it is empty.
 
-    Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions]}``. With
-    ``dry`` nothing is changed. Runs in ``keep`` keep their files.
+    Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions],
+    "credentials": [directories]}``. With ``dry`` nothing is changed. Runs in ``keep`` keep their files.
     """
-    done: dict[str, Any] = {"removed": [], "kept": [], "ended": [], "in_use": []}
+    done: dict[str, Any] = {"removed": [], "kept": [], "ended": [], "in_use": [], "credentials": []}
     boxes = container.leftovers(work_dir, host, run_id or None)
     for session in [run_id] if run_id else _sessions(work_dir, host):
         base = host_dir(work_dir, session, host)
-        if not run_id and _runs(base):
+        if not run_id and (_runs(base) or busy(base)):
             done["in_use"].append(session)
             continue
         # Before anything is stopped: what is found now is what was left.
@@ -43,6 +45,9 @@ def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool
     # Also those of sessions whose directories are gone.
     mine = [box for box in boxes if box.run_id not in done["in_use"]]
     done["ended"] += [box.describe() for box in mine]
+    # Of processes that are gone, whatever session they belonged to; and those of this one in any case.
+    done["credentials"] = credentials.remove(run_id, dry)
+    done["removed"] += sweep(work_dir / "images", dry)
     if not dry:
         container.remove(mine)
         _remove_empty(work_dir, host)
@@ -72,6 +77,7 @@ def _remove(work_dir: Path, session: str, base: Path, runs: list[str] | None) ->
 def _remove_empty(work_dir: Path, host: str) -> None:
     if remove_if_free(lock_path(work_dir, host)):
         _rmdir(work_dir / "locks")
+    _rmdir(work_dir / "images")
     _rmdir(work_dir)
 
 

@@ -1,6 +1,7 @@
 """Where a user's registry credentials are, on the controller: one answer per registry, whatever the source.
 
-In this order: ``deepep_registries`` (Ansible Vault or any lookup), the environment, enroot's ``.credentials``,
+In this order: ``deepep_registries`` (Ansible Vault or any lookup), the environment, enroot's
+``.credentials``,
 and the files of ``docker login`` and ``podman login`` with their credential helpers. Files are only read.
 """
 
@@ -199,7 +200,9 @@ def _ask_helper(
         raise SourceError(f"{path} names the credential helper {name!r}, which is no name of a program")
     program = f"docker-credential-{name}"
     source = f"{program} ({path})"
-    addresses = ["https://index.docker.io/v1/"] if registry == DOCKER_HUB else [registry, f"https://{registry}"]
+    addresses = (
+        ["https://index.docker.io/v1/"] if registry == DOCKER_HUB else [registry, f"https://{registry}"]
+    )
     for address in addresses:
         try:
             done = subprocess.run(  # noqa: S603 - the program that docker itself would ask

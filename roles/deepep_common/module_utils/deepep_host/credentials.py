@@ -28,7 +28,7 @@ _NAME = re.compile(r"deepep-credentials-(?P<run>[A-Za-z0-9_][A-Za-z0-9._-]*)-(?P
 _IN_MEMORY = ("tmpfs", "ramfs")
 _PLAIN = re.compile(r"[!-~]+")
 _SHELL = re.compile(r"[*?\[\\]")
-SECRET_VARIABLE = "DEEPEP_REGISTRY_SECRET"
+SECRET_VARIABLE = "DEEPEP_REGISTRY_SECRET"  # noqa: S105 - a name
 """In the environment of enroot alone, where its file cannot hold a password literally."""
 
 
@@ -54,7 +54,8 @@ def private_directory(run_id: str) -> Iterator[Path]:
     places = folders()
     if not places:
         raise CredentialError(
-            "this host has no file system in memory (/dev/shm or /run/user) for credentials: mount a tmpfs at "
+            "this host has no file system in memory (/dev/shm or /run/user) for credentials: mount a "
+            "tmpfs at "
             "/dev/shm"
         )
     me = identify(os.getpid())
@@ -121,15 +122,18 @@ def enroot_credentials(
         return path, {}
     if login.identity:
         raise CredentialError(
-            f"enroot cannot use the OAuth login of {registry} (from {login.source}): give it a user name and an "
+            f"enroot cannot use the OAuth login of {registry} (from {login.source}): give it a user "
+            f"name and an "
             "access token in deepep_registries"
         )
     host = "registry-1.docker.io" if registry == DOCKER_HUB else re.sub(r":\d+$", "", registry)
     secret, environment = login.secret, {}
     if not _PLAIN.fullmatch(secret) or secret.startswith('"') or not _PLAIN.fullmatch(login.user or " "):
         raise CredentialError(
-            f"enroot cannot read the user name or password for {registry} (from {login.source}): its file has no "
-            "way to write spaces, quotes at the beginning, or letters beyond ASCII; make an access token without"
+            f"enroot cannot read the user name or password for {registry} (from {login.source}): its "
+            f"file has no "
+            "way to write spaces, quotes at the beginning, or letters beyond ASCII; make an access "
+            "token without"
         )
     if secret.startswith("$"):
         if _SHELL.search(secret):

@@ -33,9 +33,14 @@ class Image:
         return self.file and self.path.endswith(_SQUASHFS)
 
     @property
+    def local_store(self) -> bool:
+        """Whether it names an image that docker or podman on the host has (``dockerd://``, ``podman://``)."""
+        return self.scheme in ("dockerd", "podman")
+
+    @property
     def host(self) -> str:
-        """The registry to ask; Docker Hub where none is named. Empty for a file."""
-        if self.file:
+        """The registry to ask; Docker Hub where none is named. Empty where none is asked."""
+        if self.file or self.local_store:
             return ""
         return registry_name(self.registry or DOCKER_HUB)
 

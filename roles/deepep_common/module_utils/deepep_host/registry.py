@@ -21,7 +21,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,7 +95,9 @@ class Blob:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An image of one platform. ``digest`` is what a pinned reference names, an index's where there is one."""
+    """An image of one platform. ``digest`` is what a pinned reference names, an index's where there is
+    one.
+    """
 
     digest: str
     manifest_digest: str
@@ -112,7 +114,13 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
     """Follows registries to their stores of layers, and takes the authorization along to nobody else."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         fresh = super().redirect_request(req, fp, code, msg, headers, newurl)
         given = req.unredirected_hdrs.get("Authorization")
@@ -141,9 +149,7 @@ class Client:
             context.load_verify_locations(str(path))
         for certificate, key in _client_certificates(registry):
             context.load_cert_chain(str(certificate), str(key))
-        self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=context), _Redirect()
-        )
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirect())
 
     # ---- questions ----
 
@@ -182,7 +188,7 @@ class Client:
                 UNUSABLE, f"{image.text} has a configuration of {blob.size} bytes", "push the image again"
             )
         with self.open_blob(image, blob) as stream:
-            data = stream.read(blob.size + 1)
+            data = bytes(stream.read(blob.size + 1))
         self.count(len(data))
         found = "sha256:" + hashlib.sha256(data).hexdigest()
         if found != blob.digest:
@@ -337,9 +343,7 @@ class Client:
         user = f"user {self.login.user}" if self.login.user else "a token without user name"
         return f"{user} (from {self.login.source})" if self.login.source else user
 
-    def _refusal(
-        self, image: Image, error: urllib.error.HTTPError, at_token: bool = False
-    ) -> RegistryError:
+    def _refusal(self, image: Image, error: urllib.error.HTTPError, at_token: bool = False) -> RegistryError:
         said = _said(error)
         tail = f" ({said})" if said else ""
         where, who = self.registry, self._who()
@@ -351,7 +355,9 @@ class Client:
             )
         if error.code >= 500:
             return RegistryError(
-                DOWN, f"{where} is not working: HTTP {error.code}{tail}", "try again later, or ask who runs it"
+                DOWN,
+                f"{where} is not working: HTTP {error.code}{tail}",
+                "try again later, or ask who runs it",
             )
         if error.code == 404:
             return self._not_found(image, said)
@@ -398,7 +404,9 @@ class Client:
             what = f"{self.registry} has {image.repository}, but not the tag {image.version}"
             way = f"its tags are {', '.join(tags[:8])}" + (" and more" if len(tags) > 8 else "")
         else:
-            what = f"{self.registry} has no image {image.repository}:{image.version} that {self._who()} may see"
+            what = (
+                f"{self.registry} has no image {image.repository}:{image.version} that {self._who()} may see"
+            )
             way = "check the path and tag; some registries also answer so where rights are missing"
         return RegistryError(NO_IMAGE, what, way)
 
@@ -419,8 +427,10 @@ class Client:
         if _is_certificate(reason):
             return RegistryError(
                 UNTRUSTED,
-                f"the certificate of {where} is not trusted here: {getattr(reason, 'verify_message', reason)}",
-                f"put its authority into /etc/docker/certs.d/{where}/ca.crt, /etc/containers/certs.d/{where}/ "
+                f"the certificate of {where} is not trusted here: "
+                f"{getattr(reason, 'verify_message', reason)}",
+                f"put its authority into /etc/docker/certs.d/{where}/ca.crt, "
+                f"/etc/containers/certs.d/{where}/ "
                 "or the system's own store, on the host that pulls",
             )
         if isinstance(reason, ssl.SSLError):
@@ -449,7 +459,9 @@ class Client:
 
 
 def chunks(stream: Any, size: int = 1 << 20) -> Iterator[bytes]:
-    """Yields what comes from an open blob until its end. Raises OSError, also for a connection that breaks."""
+    """Yields what comes from an open blob until its end. Raises OSError, also for a connection that
+    breaks.
+    """
     while True:
         try:
             data = stream.read(size)

@@ -33,7 +33,8 @@ def uses(session: Path) -> list[tuple[str, str]]:
 
 
 def forms(secret: str, user: str = "") -> list[bytes]:
-    """Returns what a secret may look like in a file: as it is, in base64 and URL encoding, quoted, with its user.
+    """Returns what a secret may look like in a file: as it is, in base64 and URL encoding, quoted, with
+    its user.
 
     base64 of a text that contains the secret shows it in one of three alignments.
     """
@@ -55,7 +56,8 @@ def forms(secret: str, user: str = "") -> list[bytes]:
 def scan(root: Path, secrets: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, Any]:
     """Searches all files below ``root`` and removes what it finds from them.
 
-    ``secrets``: name of a registry -> pairs of user and secret. Returns ``{"searched": files, "hits": [{"file",
+    ``secrets``: name of a registry -> pairs of user and secret. Returns ``{"searched": files, "hits":
+    [{"file",
     "registry", "count"}], "not_searched": [reasons]}``; file names are searched too.
     """
     wanted: dict[str, list[bytes]] = {}

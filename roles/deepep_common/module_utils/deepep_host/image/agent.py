@@ -68,8 +68,8 @@ class Agent:
         self._spec: dict[str, Any] = dict(job["spec"])
         self._image: Image = parse(self._spec["reference"])
         self._runtime = str(self._spec["runtime"])
-        self._folder = Path(job["folder"])
-        self._path = self._folder / self._spec["file_name"]
+        self._folder: Path = Path(job["folder"])
+        self._path: Path = self._folder / str(self._spec["file_name"])
         self._state_path = Path(job["state"])
         self._end = time.monotonic() + float(job["lifetime_s"])
         self._incoming: Incoming | None = None
@@ -136,6 +136,10 @@ class Agent:
         self._state.update(address=address, port=self._server.port)
 
     def _source(self) -> peers.Source:
+        # Peers may come before anything is here.
+        limit = time.monotonic() + peers.STALL_S
+        while self._incoming is None and not self._path.exists() and time.monotonic() < limit:
+            time.sleep(0.1)
         incoming = self._incoming
         if incoming is not None and not incoming.ended and incoming.path.exists():
             return incoming
@@ -169,7 +173,9 @@ class Agent:
         with store.locked(self._path, waiting, self._end - time.monotonic()):
             note = store.describe(self._path)
             if note is not None and self._fits(note):
-                self._spec.update({name: note[name] for name in ("size", "pieces", "content") if name in note})
+                self._spec.update(
+                    {name: note[name] for name in ("size", "pieces", "content") if name in note}
+                )
                 if self._spec.get("measured_here"):
                     self.tell(measured=note["measured"])
                 return self._path
@@ -198,22 +204,18 @@ class Agent:
             return self._import()
         if source["kind"] == "registry" and self._job.get("pull_with") == "runtime":
             return self._pull_by_runtime()
-        pieces = [archive.Piece(int(size), str(sha256)) for size, sha256 in self._spec["pieces"]]
-        self._incoming = Incoming(store.partial(self._path), pieces)
-        if source["kind"] == "file":
-            # Brought by the controller under another name; checked like everything else.
-            Path(source["path"]).replace(store.partial(self._path))
-            self._incoming.close()
-            self._incoming = Incoming(store.partial(self._path), pieces)
         self.tell(phase="checking")
-        self._incoming.recover()
-        if source["kind"] == "registry":
-            self._pull()
-        elif source["kind"] == "peer":
-            self._fetch(source)
-        elif self._incoming.missing():
-            raise Failed(BROKEN, f"{self._path.name} arrived damaged through the controller")
-        self._incoming.finish()
+        if source["kind"] == "file":
+            self._take_over(source)
+        else:
+            self._incoming = Incoming(store.partial(self._path), self._pieces())
+            self._incoming.recover()
+            if source["kind"] == "registry":
+                self._pull(self._incoming)
+            else:
+                self._fetch(self._incoming, source)
+        if self._incoming is not None:
+            self._incoming.finish()
         return None
 
     def _room(self) -> list[tuple[Path, int, str]]:
@@ -234,55 +236,63 @@ class Agent:
     def _login(self) -> Login:
         return Login(**(self._job.get("login") or {}))
 
-    def _pull(self) -> None:
-        assert self._incoming is not None
+    def _pull(self, incoming: Incoming) -> None:
         self.tell(phase="pulling")
         self._client = Client(self._image.host, self._login())
         manifest = manifest_from_json(self._spec["manifest"])
         config = base64.b64decode(self._spec["config"])
         parts = archive.parts(manifest, config, self._spec["tag"])
-        pull.pull(self._client, self._image, parts, self._incoming)
-        self.tell(from_registry=self._client.received, done=self._incoming.arrived)
+        pull.pull(self._client, self._image, parts, incoming)
+        self.tell(from_registry=self._client.received, done=incoming.arrived)
 
-    def _fetch(self, source: Mapping[str, Any]) -> None:
+    def _fetch(self, incoming: Incoming, source: Mapping[str, Any]) -> None:
         """Fetches from a peer; where that one is lost, waits to be told of another."""
-        assert self._incoming is not None
         inbox = self._state_path.with_name("next.json")
         given = peers.Secrets(**self._job["secrets"])
-        while True:
+        while source["kind"] == "peer":
             self.tell(phase="receiving", problem=None, code=None, source=source["host"])
+            address, port = str(source["address"]), int(source["port"])
             try:
-                peers.fetch(str(source["address"]), int(source["port"]), given, self._spec["key"], self._incoming)
-                self.tell(done=self._incoming.arrived)
+                peers.fetch(address, port, given, self._spec["key"], incoming)
+                self.tell(done=incoming.arrived)
                 return
             except (peers.Unreachable, peers.Lost) as error:
                 code = "unreachable" if isinstance(error, peers.Unreachable) else "lost"
-                self.tell(phase="lost", code=code, problem=f"{source['host']}: {error}",
-                          done=self._incoming.arrived)  # fmt: skip
-            while True:
-                source = read_json(inbox) or {}
-                if source:
-                    inbox.unlink()
-                    break
-                if time.monotonic() > self._end:
-                    raise Failed(BROKEN, "no host that could give the image was left")
-                time.sleep(0.1)
-            if source["kind"] == "file":
-                Path(source["path"]).replace(store.partial(self._path))
-                self._incoming.close()
-                pieces = self._incoming.pieces
-                self._incoming = Incoming(store.partial(self._path), pieces)
-                self._incoming.recover()
-                if self._incoming.missing():
-                    raise Failed(BROKEN, f"{self._path.name} arrived damaged through the controller")
-                return
+                problem = f"{source['host']}: {error}"
+                self.tell(phase="lost", code=code, problem=problem, done=incoming.arrived)
+            source = self._told_next(inbox)
+        self._take_over(source)
+
+    def _told_next(self, inbox: Path) -> dict[str, Any]:
+        while time.monotonic() < self._end:
+            found = read_json(inbox)
+            if found:
+                inbox.unlink()
+                return found
+            time.sleep(0.1)
+        raise Failed(BROKEN, "no host that could give the image was left")
+
+    def _take_over(self, source: Mapping[str, Any]) -> None:
+        """Takes a file that the controller has put here, and checks it like everything else."""
+        part = store.partial(self._path)
+        if self._incoming is not None:
+            self._incoming.close()
+        Path(source["path"]).replace(part)
+        self._incoming = Incoming(part, self._pieces())
+        self._incoming.recover()
+        if self._incoming.missing():
+            raise Failed(BROKEN, f"{self._path.name} arrived damaged through the controller")
+
+    def _pieces(self) -> list[archive.Piece]:
+        return [archive.Piece(int(size), str(sha256)) for size, sha256 in self._spec["pieces"]]
 
     def _import(self) -> dict[str, Any]:
         self.tell(phase="pulling")
         part = store.partial(self._path)
         if part.exists():
             part.unlink()
-        enroot.import_image(self._image, self._login(), self._spec.get("auth_host"), self._job["run_id"], part,
+        enroot.import_image(self._image, self._login(), self._spec.get("auth_host"), self._job["run_id"],
+        part,
                             self._end - time.monotonic())  # fmt: skip
         problem = store.squashfs_problem(part)
         if problem:

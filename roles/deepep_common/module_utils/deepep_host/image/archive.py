@@ -86,7 +86,9 @@ def examine(path: Path) -> Content:
     """Returns what a docker or OCI archive holds, without unpacking it. Raises BadArchive."""
     try:
         with tarfile.open(path, "r:*") as tar:
-            names = {member.name[2:] if member.name.startswith("./") else member.name: member for member in tar}
+            names = {
+                member.name[2:] if member.name.startswith("./") else member.name: member for member in tar
+            }
 
             def read(name: str) -> bytes:
                 stream = tar.extractfile(names[name])
@@ -105,7 +107,8 @@ def examine(path: Path) -> Content:
                 config = read(_blob_path(manifest["config"]["digest"]))
     except (KeyError, ValueError, TypeError, IndexError, EOFError, tarfile.TarError) as error:
         raise BadArchive(
-            f"{path} is no docker or OCI archive, or is not whole ({type(error).__name__}: {error}): write it "
+            f"{path} is no docker or OCI archive, or is not whole ({type(error).__name__}: {error}): "
+            f"write it "
             "again with docker save, podman save or skopeo"
         ) from error
     return content(config, "sha256:" + hashlib.sha256(config).hexdigest())

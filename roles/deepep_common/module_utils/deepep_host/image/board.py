@@ -2,7 +2,8 @@
 
 One file per image below the session's ``.state``, changed under a lock: Ansible runs every host's task in a
 process of its own. Hosts get the image from hosts that have it or are receiving it, each of which serves a
-few at a time; so the time grows with the logarithm of their number at most, and a host that fails is simply no
+few at a time; so the time grows with the logarithm of their number at most, and a host that fails is
+simply no
 source any more. Nothing here talks to a host.
 """
 
@@ -30,7 +31,7 @@ WAIT = "wait"
 NOWHERE = "nowhere"
 """The image was kept by hosts of which none gives it any more."""
 
-_SERVING = ("receiving", "pulling", "checking", "loading", "ready")
+_SERVING = ("starting", "receiving", "pulling", "checking", "loading", "ready")
 _DONE = ("ready", "failed")
 
 
@@ -80,7 +81,9 @@ class Board:
             data["decided_at"] = time.time()
 
     def measured(self, host: str, found: Mapping[str, Any]) -> str | None:
-        """Completes the decision by what a host found in its file; returns why another's file is not the same."""
+        """Completes the decision by what a host found in its file; returns why another's file is not the
+        same.
+        """
         with self._open() as data:
             spec = data["spec"]
             if spec["pieces"] is None:

@@ -1,4 +1,6 @@
-"""The controller's own hands: pulling an image for hosts without a way out, and files that pass through it."""
+"""The controller's own hands: pulling an image for hosts without a way out, and files that pass through
+it.
+"""
 
 from __future__ import annotations
 
@@ -88,4 +90,3 @@ def stretches(path: Path, size: int) -> Iterator[str]:
 def decoded(text: str) -> bytes:
     """Returns a stretch as bytes."""
     return base64.b64decode(text)
-

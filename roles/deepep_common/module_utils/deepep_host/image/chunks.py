@@ -1,4 +1,6 @@
-"""Stretches of a file inside a module's arguments: the way through the controller for any user and any become."""
+"""Stretches of a file inside a module's arguments: the way through the controller for any user and any
+become.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def incoming(folder: Path, name: str) -> Path:
 
 def put(path: Path, offset: int, data: str) -> int:
     """Writes at ``offset`` (0 begins the file again) and returns the file's size. Raises OSError."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if offset == 0 else 0), 0o600)
+    handle = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if offset == 0 else 0), 0o600
+    )
     with os.fdopen(handle, "wb") as stream:
         stream.seek(offset)
         stream.write(base64.b64decode(data))

@@ -1,8 +1,11 @@
-"""docker and podman: what they hold, and how an archive gets into them. Their command lines agree in all this."""
+"""docker and podman: what they hold, and how an archive gets into them. Their command lines agree in all
+this.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,6 +16,8 @@ from .archive import Content
 
 ASK_S = 60.0
 """How long a question may take; a daemon under load is slow, a hung one must not hold us."""
+
+_ABSENT = re.compile(r"no such (image|object)|image not known|unable to find", re.IGNORECASE)
 
 
 class EngineError(Exception):
@@ -27,50 +32,53 @@ class Engine:
         self._timeout = timeout_s
 
     def problem(self) -> str | None:
-        """Returns why it cannot be used here, with the way out; None where it can."""
-        if not shutil.which(self.name):
-            return f"{self.name} is not installed here: install it, or set deepep_container_runtime"
-        field = "{{.Server.Version}}" if self.name == "docker" else "{{.Client.Version}}"
-        done = self._run(["version", "--format", field], ASK_S)
-        if done.returncode == 0:
+        """Returns why it is not here, with the way out; None where it is."""
+        if shutil.which(self.name):
             return None
-        said = _last(done)
-        if "permission denied" in said.lower():
-            return f"this user may not use {self.name} ({said}): add it to the group docker, or set ansible_become"
-        if self.name == "docker":
-            return f"the docker daemon does not answer ({said}): start it (systemctl start docker)"
-        return f"podman does not work here: {said}"
+        return f"{self.name} is not installed here: install it, or set deepep_container_runtime"
 
-    def inspect(self, name: str) -> dict[str, Any] | None:
-        """Returns what the runtime knows of an image (id, digest or name), None where it has none."""
-        done = self._run(["image", "inspect", name], ASK_S)
-        if done.returncode != 0:
-            return None
+    def inspect(self, *names: str) -> list[dict[str, Any]]:
+        """Returns what the runtime knows of those images (ids, digests, names) that it has.
+
+        Raises EngineError where it does not work at all: a daemon that is down, no rights.
+        """
+        done = self._run(["image", "inspect", *names], ASK_S)
         try:
             found = json.loads(done.stdout.decode("utf-8"))
         except ValueError:
-            return None
-        return dict(found[0]) if isinstance(found, list) and found else None
+            found = []
+        if done.returncode != 0 and not found:
+            said = done.stderr.decode("utf-8", "replace")
+            if not _ABSENT.search(said):
+                raise EngineError(self._why(_last(done)))
+        return [dict(image) for image in found] if isinstance(found, list) else []
 
     def holds(self, content: Content, *names: str) -> str | None:
         """Returns the id of the image that has exactly this content, by any of its names; None without."""
-        for name in (content.config, *names):
-            found = self.inspect(name)
-            if found is not None and layers_of(found) == content.diff_ids:
+        for found in self.inspect(content.config, *names):
+            if layers_of(found) == content.diff_ids:
                 return full_id(found)
         return None
+
+    def _why(self, said: str) -> str:
+        if "permission denied" in said.lower():
+            way = "add it to the group docker, or set ansible_become"
+            return f"this user may not use {self.name} ({said}): {way}"
+        if self.name == "docker":
+            return f"the docker daemon does not answer ({said}): start it (systemctl start docker)"
+        return f"podman does not work here: {said}"
 
     def load(self, archive: Path, content: Content, name: str) -> str:
         """Loads an archive and returns the image's id, once it has what it should. Raises EngineError."""
         done = self._run(["load", "--input", str(archive)], self._timeout)
         if done.returncode != 0:
             raise EngineError(f"{self.name} load failed: {_last(done)}{_hint(_last(done))}")
-        found = self.holds(content, name, *_loaded(done))
-        if found is None:
-            raise EngineError(f"{self.name} has loaded {archive.name}, but its layers are not the image's")
-        if name:
-            self._run(["tag", found, name], ASK_S)
-        return found
+        for found in self.inspect(content.config, name, *_loaded(done)):
+            if layers_of(found) == content.diff_ids:
+                if not any(tag.endswith(name) for tag in found.get("RepoTags") or ()):
+                    self._run(["tag", full_id(found), name], ASK_S)
+                return full_id(found)
+        raise EngineError(f"{self.name} has loaded {archive.name}, but its layers are not the image's")
 
     def pull(self, reference: str, config_dir: Path) -> dict[str, Any]:
         """Pulls by the runtime itself with the credentials in ``config_dir``. Raises EngineError."""
@@ -82,9 +90,9 @@ class Engine:
         if done.returncode != 0:
             raise EngineError(f"{self.name} pull {reference} failed: {_last(done)}")
         found = self.inspect(reference)
-        if found is None:
+        if not found:
             raise EngineError(f"{self.name} has pulled {reference}, but does not have it")
-        return found
+        return found[0]
 
     def save(self, image: str, name: str, archive: Path) -> None:
         """Writes an image as a docker archive under ``name``. Raises EngineError."""
@@ -127,7 +135,9 @@ def full_id(inspected: dict[str, Any]) -> str:
 def _loaded(done: subprocess.CompletedProcess[bytes]) -> list[str]:
     """Returns the names in what ``load`` said (``Loaded image: name``, ``Loaded image ID: sha256:...``)."""
     lines = done.stdout.decode("utf-8", "replace").splitlines()
-    return [line.split(": ", 1)[1].strip() for line in lines if line.startswith("Loaded image") and ": " in line]
+    return [
+        line.split(": ", 1)[1].strip() for line in lines if line.startswith("Loaded image") and ": " in line
+    ]
 
 
 def _last(done: subprocess.CompletedProcess[bytes]) -> str:

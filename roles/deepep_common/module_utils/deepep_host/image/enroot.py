@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from .. import credentials
-from ..reference import DOCKER_HUB, Image
+from ..reference import DOCKER_HUB, Image, plain_text
 from ..registry import Login
 
 _NEEDS = ("curl", "jq", "parallel", "mksquashfs", "zstd")
@@ -34,6 +34,8 @@ def uri(image: Image) -> str:
 
     Without the user: enroot finds it in the credentials, and would prompt for one that is not there.
     """
+    if image.local_store:
+        return f"{image.scheme}://{plain_text(image)}"
     registry = "registry-1.docker.io" if image.host == DOCKER_HUB else image.host
     text = f"docker://{registry}#{image.repository}"
     # Older versions take a tag or a digest, not both; newer ones ignore the tag beside a digest.
@@ -80,7 +82,8 @@ def import_image(
             raise EnrootError(f"enroot import of {image.text} took more than {timeout_s:.0f} s") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    # The exit code alone is not enough: an older enroot ends with 0 and no file where it cannot read a manifest.
+    # The exit code alone is not enough: an older enroot ends with 0 and no file where it cannot read a
+    # manifest.
     if done.returncode != 0 or not target.is_file():
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
         text = " | ".join(line.strip() for line in said[-3:]) or "it said nothing"
@@ -95,7 +98,8 @@ def import_image(
 def _hint(text: str) -> str:
     if "it said nothing" in text:
         return (
-            "; enroot is silent where a registry insists on HTTP/2 with basic authentication, or (before 3.5) "
+            "; enroot is silent where a registry insists on HTTP/2 with basic authentication, or "
+            "(before 3.5) "
             "where the manifest is OCI's: serve HTTP/1.1, push with skopeo copy --format v2s2"
         )
     if "no space left" in text.lower():

@@ -60,7 +60,9 @@ class Server:
         self._server = _Listener((address, 0), _handler(self, secrets.token, key, source))
         self._server.context = context
         self.port = int(self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
+        ).start()
 
     def close(self) -> None:
         """Takes no more requests; those under way end with the process."""
@@ -151,7 +153,9 @@ def fetch(address: str, port: int, secrets: Secrets, key: str, target: Incoming)
         try:
             connection.connect()
         except ssl.SSLError as error:
-            raise Lost(f"{address}:{port} is another service or another session's ({error.reason})") from error
+            raise Lost(
+                f"{address}:{port} is another service or another session's ({error.reason})"
+            ) from error
         except OSError as error:
             raise Unreachable(f"no connection to {address}:{port}: {error.strerror or error}") from error
         connection.sock.settimeout(STALL_S + 10.0)
@@ -211,7 +215,6 @@ def _load(context: ssl.SSLContext, secrets: Secrets) -> None:
 
 
 def _unnamed() -> int:
-    handle, name = tempfile.mkstemp(dir="/dev/shm")  # noqa: S108 - unlinked at once
+    handle, name = tempfile.mkstemp(dir="/dev/shm")
     Path(name).unlink()
     return handle
-

@@ -20,7 +20,9 @@ PAUSE_S = 2.0
 
 
 def pull(client: Client, image: Image, parts: Sequence[Part], target: Incoming) -> None:
-    """Fills ``target``; what is there already is not asked for. Raises RegistryError, OSError (a full disk)."""
+    """Fills ``target``; what is there already is not asked for. Raises RegistryError, OSError (a full
+    disk).
+    """
     stop = threading.Event()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = [pool.submit(_piece, client, image, parts[index], target, index, stop)
@@ -69,7 +71,8 @@ def _piece(
             stop.wait(PAUSE_S * (attempt + 1))
     raise RegistryError(
         code,
-        f"{client.registry} did not give layer {part.digest[:19]} of {image.text} in {ATTEMPTS} attempts: {problem}",
+        f"{client.registry} did not give layer {part.digest[:19]} of {image.text} in {ATTEMPTS} "
+        f"attempts: {problem}",
         "try again later",
     )
 
@@ -105,4 +108,3 @@ def _stream(
             offset += len(data)
             client.count(len(data))
     return offset
-

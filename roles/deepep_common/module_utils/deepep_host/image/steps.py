@@ -1,4 +1,6 @@
-"""What the module does for the controller: resolve a reference, look what is here, start and watch the agent."""
+"""What the module does for the controller: resolve a reference, look what is here, start and watch the
+agent.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ from typing import Any
 
 from .. import images, processes
 from ..files import read_json, write_json
-from ..reference import file_name, parse
-from ..registry import Client, Login
+from ..reference import file_name, parse, plain_text
+from ..registry import UNUSABLE, Client, Login, RegistryError
 from . import archive, enroot, store
 from .agent import content_from_json, manifest_to_json
-from .engines import Engine
+from .engines import Engine, EngineError
 
 GONE = "agent_gone"
 RUNTIME = "no_runtime"
@@ -54,6 +56,14 @@ def resolve(
         "size": None, "pieces": None, "content": None, "tag": "", "asked": False, "received": 0,
         "measured_here": True,
     }  # fmt: skip
+    if image.local_store and runtime == "enroot":
+        # Another runtime's own image, which enroot can import: nobody else has to be asked.
+        name = f"{file_name(image)}-{spec['key']}.sqsh"
+        return {**spec, "file_name": name, "asked": True}
+    if image.local_store:
+        raise RegistryError(
+            UNUSABLE, f"{reference} can only be used by enroot", f"write {plain_text(image)} for {runtime}"
+        )
     if image.file:
         name = Path(image.path).name
         return {**spec, "file_name": f"{spec['key']}-{name}", "tag": _tag(name, spec["key"])}
@@ -97,7 +107,11 @@ def begin(base: Path, folder: Path, spec: Mapping[str, Any], may_pull: bool, kee
     """
     runtime, reference = str(spec["runtime"]), str(spec["reference"])
     image = parse(reference)
-    problem = enroot.problem(may_pull and not image.file) if runtime == "enroot" else Engine(runtime, 60.0).problem()
+    problem = (
+        enroot.problem(may_pull and not image.file)
+        if runtime == "enroot"
+        else Engine(runtime, 60.0).problem()
+    )
     if problem:
         return {"phase": "failed", "code": RUNTIME, "problem": problem}
     if image.file and Path(image.path).is_file():
@@ -111,9 +125,17 @@ def begin(base: Path, folder: Path, spec: Mapping[str, Any], may_pull: bool, kee
             entry = {"runtime": runtime, "id": file, "digest": note["digest"], "file": file}
     elif spec.get("content") and (file or not keep):
         # With keep the file is wanted too, not only the image in the runtime.
-        found = Engine(runtime, 60.0).holds(content_from_json(spec["content"]), str(spec["tag"]))
+        try:
+            found = Engine(runtime, 60.0).holds(content_from_json(spec["content"]), str(spec["tag"]))
+        except EngineError as error:
+            return {"phase": "failed", "code": RUNTIME, "problem": str(error)}
         if found:
-            entry = {"runtime": runtime, "id": found, "digest": spec["digest"], "file": file if keep else None}
+            entry = {
+                "runtime": runtime,
+                "id": found,
+                "digest": spec["digest"],
+                "file": file if keep else None,
+            }
     if entry is None:
         return {"phase": "wants", "file": file}
     images.put(base, reference, entry)
@@ -122,7 +144,8 @@ def begin(base: Path, folder: Path, spec: Mapping[str, Any], may_pull: bool, kee
 
 
 def fetch(base: Path, folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Starts the agent for one image, or tells the one that has lost its source of another; returns its state.
+    """Starts the agent for one image, or tells the one that has lost its source of another; returns its
+    state.
 
     Raises OSError where there is no program to start it from.
     """
@@ -150,9 +173,7 @@ def fetch(base: Path, folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
             start_new_session=True,
             env={**_environment(), "DEEPEP_RUN_ID": str(job["run_id"]), "DEEPEP_HOST": str(job["host"])},
         )
-        assert process.stdin is not None
-        with process.stdin as stream:
-            stream.write(json.dumps(whole).encode("utf-8"))
+    _tell(process, whole)
     limit = time.monotonic() + START_S
     while time.monotonic() < limit:
         state = read_json(where / "state.json")
@@ -165,8 +186,16 @@ def fetch(base: Path, folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     return {"phase": "failed", "code": GONE, "problem": f"the staging process did not start: {''.join(last)}"}
 
 
+def busy(base: Path) -> bool:
+    """Returns whether a session is staging an image on this host now."""
+    states = [read_json(path) for path in (base / "images").glob("*/state.json")]
+    return any(state is not None and _alive(state) for state in states)
+
+
 def look(base: Path, key: str, seen: str = "", wait_s: float = 0.0) -> dict[str, Any] | None:
-    """Returns the agent's state, once its phase is not ``seen`` or after ``wait_s``; None without an agent."""
+    """Returns the agent's state, once its phase is not ``seen`` or after ``wait_s``; None without an
+    agent.
+    """
     path = _agent_folder(base, key) / "state.json"
     limit = time.monotonic() + wait_s
     while True:
@@ -213,6 +242,12 @@ def close(base: Path, folder: Path, spec: Mapping[str, Any], keep: bool) -> bool
     return changed
 
 
+def _tell(process: subprocess.Popen[bytes], job: Mapping[str, Any]) -> None:
+    if process.stdin is not None:
+        with process.stdin as stream:
+            stream.write(json.dumps(job).encode("utf-8"))
+
+
 def _agent_folder(base: Path, key: str) -> Path:
     return base / "images" / key
 
@@ -225,8 +260,9 @@ def _alive(state: Mapping[str, Any]) -> bool:
 
 def _environment() -> dict[str, str]:
     """Returns what the agent and the runtime need of this environment; nothing else travels along."""
-    names = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "DOCKER_HOST", "SSL_CERT_FILE",
-             "SSL_CERT_DIR", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF")  # fmt: skip
+    names = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "DOCKER_HOST"]
+    names += ["SSL_CERT_FILE", "SSL_CERT_DIR", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"]
+    names += ["CONTAINERS_REGISTRIES_CONF"]
     proxies = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
     wanted = {*names, *proxies, *(name.upper() for name in proxies)}
     found = {name: value for name, value in os.environ.items() if name in wanted}

@@ -173,9 +173,12 @@ def check_room(wanted: list[tuple[Path, int, str]]) -> None:
         there = free(entries[0][0])[0]
         total = sum(size for _, size, _ in entries) + SPARE
         if there < total:
-            uses = " and ".join(f"{size / 1e9:.2f} GB for {what} in {folder}" for folder, size, what in entries)
+            uses = " and ".join(
+                f"{size / 1e9:.2f} GB for {what} in {folder}" for folder, size, what in entries
+            )
             raise NoRoom(
-                f"the disk has {there / 1e9:.2f} GB free and needs {total / 1e9:.2f} GB: {uses}; make room, or "
+                f"the disk has {there / 1e9:.2f} GB free and needs {total / 1e9:.2f} GB: {uses}; make "
+                f"room, or "
                 "set deepep_image_cache_dir or deepep_work_dir to another disk"
             )
 
