@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from compiler.resources import resource
+from tests.cluster.lab import Lab
 from tests.host.bundles import stand_in_run
 
 PLAY = """
@@ -77,12 +78,12 @@ retry_files_enabled = False
 [connection]
 pipelining = True
 [ssh_connection]
-ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5 -o ServerAliveCountMax=3 {ssh}
+ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5 -o ServerAliveCountMax=3
 """
 
 
 class Staging:
-    """A bundle-like folder in which the role is played. ``hosts``: name -> variables."""
+    """A bundle-like folder in which the role is played, on ``lab`` if given. ``hosts``: name -> variables."""
 
     def __init__(
         self,
@@ -92,12 +93,12 @@ class Staging:
         runtime: str,
         *,
         forks: int | None = None,
-        prefix: Sequence[str] = (),
-        ssh: str = "",
+        lab: Lab | None = None,
         one_machine: str | None = None,
+        **variables: Any,
     ) -> None:
         self.folder = folder
-        self.prefix = list(prefix)
+        self.lab = lab
         self.image = image
         names = list(hosts)
         run = stand_in_run(
@@ -120,35 +121,51 @@ class Staging:
         (folder / "plan.json").write_text(json.dumps(plan))
         (folder / "site.yml").write_text("---" + PLAY)
         (folder / "ansible.cfg").write_text(
-            CONFIG.format(roles=resource("roles"), forks=forks or max(5, len(names)), ssh=ssh)
+            CONFIG.format(roles=resource("roles"), forks=forks or max(5, len(names)))
         )
         (folder / "hosts.yml").write_text(
-            yaml.safe_dump({"all": {"hosts": {name: dict(values) for name, values in hosts.items()}}})
+            yaml.safe_dump(
+                {"all": {"hosts": {name: dict(values) for name, values in hosts.items()}, "vars": variables}}
+            )
         )
         self.log = ""
 
-    def play(self, *options: str, env: Mapping[str, str] | None = None, timeout: float = 600) -> int:
-        """Plays it; returns ansible-playbook's exit code. Its output is in ``log``."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    def start(self, *options: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Starts playing it."""
+        argv = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            str(self.folder / "site.yml"),
+            *options,
+        ]
         # A folder that everybody may write to would have its configuration ignored.
-        environment["ANSIBLE_CONFIG"] = str(self.folder / "ansible.cfg")
-        done = subprocess.run(
-            [*self.prefix, str(Path(sys.executable).with_name("ansible-playbook")), "site.yml", *options],
-            cwd=self.folder,
-            env={**environment, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
-        self.log = done.stdout.decode("utf-8", "replace")
-        return done.returncode
+        extra = {"ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), **(env or {})}
+        how: dict[str, Any] = {
+            "cwd": self.folder, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT, "text": True, "errors": "replace",
+        }  # fmt: skip
+        if self.lab is not None:
+            return self.lab.controller.popen(*argv, env=extra, **how)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        return subprocess.Popen(argv, env={**clean, **extra}, **how)
+
+    def finish(self, process: subprocess.Popen[str], timeout: float = 600) -> int:
+        """Waits for the end; returns ansible-playbook's exit code. Its output is in ``log``."""
+        try:
+            self.log, _ = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        return process.returncode
+
+    def play(self, *options: str, env: Mapping[str, str] | None = None, timeout: float = 600) -> int:
+        """Plays it to its end."""
+        return self.finish(self.start(*options, env=env), timeout)
 
     @property
     def session(self) -> Path:
         """The newest result directory."""
-        return max((self.folder / "results").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        return max((self.folder / "results").iterdir(), key=lambda path: path.name)
 
     def events(self, phase: str | None = None) -> list[dict[str, Any]]:
         """Returns what was told about images, in order."""
@@ -156,10 +173,11 @@ class Staging:
         found = [event for event in map(json.loads, lines) if event["event"] == "image"]
         return [event for event in found if phase in (None, event["phase"])]
 
-    def note(self, host: str) -> dict[str, Any] | None:
-        """Returns what the session says of the image on a host."""
-        path = self.session / ".state" / "runs" / "Tests.1" / "0" / f"image-{host}.json"
-        return json.loads(path.read_text()) if path.exists() else None
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """Returns what every host has that has it."""
+        folder = self.session / ".state" / "runs" / "Tests.1" / "0"
+        found = {path.stem[6:]: json.loads(path.read_text()) for path in folder.glob("image-*")}
+        return dict(sorted(found.items()))
 
     def skipped(self) -> str:
         """Returns why the run is not started, empty where it would be."""

@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,10 @@ def scan(root: Path, secrets: Mapping[str, Sequence[tuple[str, str]]]) -> dict[s
 def _file(
     root: Path, path: Path, patterns: Mapping[str, re.Pattern[bytes]], longest: int
 ) -> list[dict[str, Any]]:
-    packed = path.suffix == ".gz"
-    if not _contains(path, patterns, longest, packed):
+    packed = path.suffix == ".gz" and _contains(path, patterns, longest, packed=True)
+    if not packed and not _contains(path, patterns, longest, packed=False):
         return []
-    data = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    data = _unpacked(path) if packed else path.read_bytes()
     hits = []
     for registry, pattern in patterns.items():
         data, found = pattern.subn(_MARK, data)
@@ -106,16 +107,27 @@ def _file(
 def _contains(path: Path, patterns: Mapping[str, re.Pattern[bytes]], longest: int, packed: bool) -> bool:
     """Returns whether any pattern is in the file; a large one is never in memory as a whole."""
     tail = b""
-    try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            while True:
-                data = stream.read(_CHUNK)
-                if not data:
-                    return False
-                window = tail + data
-                if any(pattern.search(window) for pattern in patterns.values()):
-                    return True
-                tail = window[-longest:]
-    except (EOFError, gzip.BadGzipFile):
-        # Not packed after all, or cut off: as it is.
-        return bool(packed) and _contains(path, patterns, longest, False)
+    for data in _stretches(path, packed):
+        window = tail + data
+        if any(pattern.search(window) for pattern in patterns.values()):
+            return True
+        tail = window[-longest:]
+    return False
+
+
+def _stretches(path: Path, packed: bool) -> Iterator[bytes]:
+    """Yields a file's content; a packed one's as far as it can be unpacked."""
+    with gzip.open(path, "rb") if packed else path.open("rb") as stream:
+        while True:
+            try:
+                # What is there of a file that was cut off comes in small reads only.
+                data = stream.read1(_CHUNK) if isinstance(stream, gzip.GzipFile) else stream.read(_CHUNK)
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                return
+            if not data:
+                return
+            yield data
+
+
+def _unpacked(path: Path) -> bytes:
+    return b"".join(_stretches(path, packed=True))

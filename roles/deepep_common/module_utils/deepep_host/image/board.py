@@ -152,6 +152,10 @@ class Board:
                 return self._through_controller(data, host, fetches=True)
             if not spec["asked"]:
                 return NOWHERE, {}
+            asked = data["roles"].get("resolve")
+            if asked in hosts and asked != host and hosts[asked]["phase"] in (None, "wants"):
+                # Whoever has asked the registry also pulls: one host has to do with it.
+                return WAIT, {}
             if data["roles"].setdefault("pull", host) != host:
                 return WAIT, {}
             mine.update(source=REGISTRY, phase="assigned")

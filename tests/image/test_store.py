@@ -1,0 +1,81 @@
+"""Image files on a host: whole or not there, made by one at a time, and never on a disk that is too small."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deepep_host.image import store
+
+
+def test_a_changed_file_is_no_longer_the_one_that_was_checked(tmp_path: Path) -> None:
+    path = tmp_path / "image.tar"
+    store.partial(path).write_bytes(b"content")
+    assert store.describe(path) is None
+    store.settle(path, {"reference": "r", "digest": "sha256:1"})
+    assert not store.partial(path).exists()
+    assert store.describe(path) is not None
+    assert [found for found, _ in store.notes(tmp_path, "r")] == [path]
+    path.write_bytes(b"c")  # a one-byte file under the right name
+    assert store.describe(path) is None
+    assert list(store.notes(tmp_path, "r")) == []
+
+
+def test_only_one_makes_a_file_and_a_killed_one_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "image.tar"
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from deepep_host.image import store\n"
+        "with store.locked(Path(sys.argv[2]), lambda: None, 1):\n"
+        "    print('held', flush=True); time.sleep(600)\n"
+    )
+    top = Path(store.__file__).resolve().parents[2]
+    other = subprocess.Popen([sys.executable, "-c", code, top, path], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    waited: list[int] = []
+    with (
+        pytest.raises(TimeoutError, match="another session"),
+        store.locked(path, lambda: waited.append(1), 0.5),
+    ):
+        pass
+    assert waited
+    store.partial(path).write_bytes(b"half")
+    assert store.sweep(tmp_path) == []  # in use
+    other.kill()
+    other.wait()
+    assert store.sweep(tmp_path, dry=True) == [str(store.partial(path))]
+    assert store.sweep(tmp_path) == [str(store.partial(path))]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_too_small_is_told_with_figures(tmp_path: Path) -> None:
+    there = store.free(tmp_path)[0]
+    store.check_room([(tmp_path / "not" / "yet", 1, "the image's file")])
+    with pytest.raises(store.NoRoom, match=r"GB free and needs .* for the image's file .* and .* podman"):
+        # Each of them would fit alone.
+        half = int(there * 0.6)
+        store.check_room([(tmp_path, half, "the image's file"), (tmp_path, half, "podman's own copy")])
+
+
+def test_a_squashfs_file_that_is_cut_off_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqsh"
+    path.write_bytes(b"hsqs" + bytes(36) + (5000).to_bytes(8, "little") + bytes(5000))
+    assert store.squashfs_problem(path) is None
+    path.write_bytes(path.read_bytes()[:4000])
+    assert "not whole: 4000 of 5000" in str(store.squashfs_problem(path))
+    path.write_bytes(b"x")
+    assert "no squashfs" in str(store.squashfs_problem(path))
+
+
+def test_pieces_cover_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "STRETCH", 1000)
+    path = tmp_path / "x"
+    for size in (0, 999, 1000, 2500):
+        path.write_bytes(bytes(size))
+        sha256, pieces = store.measure(path, lambda _done: None)
+        assert sum(piece.size for piece in pieces) == size
+        assert len(sha256) == 64
