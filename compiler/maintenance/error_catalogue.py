@@ -27,11 +27,12 @@ Timeouts name who waited. The suspect comes from all hosts' lines together, the 
 
 1. the same error on every host accuses none of them, but what they share;
 2. the ranks of the bundled benchmark name the one that failed first;
-3. an error of a host's own; where several have one, that of the host which failed first;
-4. the kernels that waited in vain: whom they accuse, or which rank alone never said that it waited;
-5. a host that is lost, could not start, or failed more than 2 s before the others (by the controller's
+3. a supervisor says that memory or somebody ended the program on its host, and no other one does;
+4. an error of a host's own; where several have one, that of the host which failed first;
+5. the kernels that waited in vain: whom they accuse, or which rank alone never said that it waited;
+6. a host that is lost, could not start, or failed more than 2 s before the others (by the controller's
    clock where it saw them all, else by their own);
-6. error counters that rose on one host alone (`logs/<host>.counters.json`, where there is one).
+7. error counters that rose on one host alone (`logs/<host>.counters.json`, where there is one).
 
 Else it says that it cannot be told. Each suspect has its evidence, file and line.
 
@@ -67,7 +68,8 @@ def _cases() -> Iterator[str]:
         case = tomllib.loads(path.read_text(encoding="utf-8"))
         expect = case["expect"]
         size = f"{len(case['hosts'])} \N{MULTIPLICATION SIGN} {case['ranks_per_host']}"
-        signature = f"`{expect['signature']}`" if "signature" in expect else "\N{EN DASH}"
+        named = expect.get("signature") or expect.get("code")
+        signature = f"`{named}`" if named else "\N{EN DASH}"
         title = _cell(case["title"])
         yield f"| {title} | {size} | {expect['verdict']} | {signature} | {_suspect(expect)} |"
 

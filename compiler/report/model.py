@@ -219,6 +219,7 @@ class Run:
     backend: str
     program: str
     image: str
+    image_digest: str
     stand_in: bool
     hosts: Sequence[str]
     why_hosts: str

@@ -136,6 +136,7 @@ def _run(
         backend=judged["backend"],
         program=judged["program"],
         image=text(planned.get("image")),
+        image_digest=text(judged.get("image_digest")),
         stand_in=judged["stand_in"],
         hosts=judged["hosts"],
         why_hosts=text(planned.get("why_hosts")),

@@ -30,6 +30,9 @@ def judge(top: Path, case: dict[str, Any]) -> dict[str, Any]:
         shutil.rmtree(run_dir / result_dir(run))
     for name, text in case.get("logs", {}).items():
         write(run_dir / f"logs/{name}.txt", text)
+    for host, container in case.get("containers", {}).items():
+        run["container_runtime"] = container["runtime"]
+        write(run_dir / f"logs/{host}.container.json", container)
     for host, counters in case.get("counters", {}).items():
         write(run_dir / f"logs/{host}.counters.json", counters)
     events = [
@@ -54,6 +57,8 @@ def test_case(tmp_path: Path, path: Path) -> None:
     if "signature" in expect:
         meaning = next(s.meaning for s in SIGNATURES if s.id == expect["signature"])
         assert any(meaning in reason["text"] for reason in judged["reasons"])
+    if "code" in expect:
+        assert judged["reasons"][0]["code"] == expect["code"]
     for entry in suspect.get("evidence", []):
         if entry["line"]:
             lines = (tmp_path / "Tests.1/0" / entry["file"]).read_text().splitlines()

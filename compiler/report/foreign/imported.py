@@ -128,6 +128,7 @@ def _judged(run: ForeignRun) -> dict[str, Any]:
         "description": run.description,
         "program": "image",
         "backend": run.backend,
+        "image_digest": None,
         "mode": run.mode,
         "hosts": [f"host {index}" for index in range(run.num_hosts)],
         "world_size": max(1, run.num_ranks),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .codes import Reason, printable
+from .counters import counters_name, part_of, rose
 from .evidence import LOG_KINDS, Evidence, HostEnd, log_name, seconds, state_name
 from .logs import Finding
 
@@ -22,6 +23,9 @@ APART_S = 2.0
 
 MOST_EVIDENCE = 8
 
+_FROM_OUTSIDE = re.compile(r"killed by OOM|out of memory|the container was (?:removed|ended)")
+"""What a supervisor says where something other than the program ended it (deepep_host.box)."""
+
 _SPEAKER = re.compile(r"^\[(?:rank|default)\s*(\d+)\]")
 _BY_PART = {
     "gpu": "gpu",
@@ -30,7 +34,6 @@ _BY_PART = {
     "configuration": "configuration",
     "software": "software",
 }
-_BAD_COUNTER = re.compile(r"err|xid|retrans|discard|down|drop|timeout|ecc|out_of_sequence|nak", re.IGNORECASE)
 
 
 def find_suspect(evidence: Evidence, reasons: list[Reason]) -> dict[str, Any] | None:
@@ -40,7 +43,14 @@ def find_suspect(evidence: Evidence, reasons: list[Reason]) -> dict[str, Any] | 
     """
     if not any(r["code"] in _WHILE_RUNNING for r in reasons):
         return None
-    for look in (_everywhere, _named_by_the_program, _own_error, _accused_by_kernels, _ended_first):
+    for look in (
+        _everywhere,
+        _named_by_the_program,
+        _ended_by_its_host,
+        _own_error,
+        _accused_by_kernels,
+        _ended_first,
+    ):
         found = look(evidence)
         if found is not None:
             return _with_counters(evidence, found)
@@ -58,6 +68,7 @@ _WHILE_RUNNING = (
     "start-failed",
     "state-missing",
     "stopped",
+    "slurm-state",
 )
 
 
@@ -129,9 +140,25 @@ def _named_by_the_program(evidence: Evidence) -> dict[str, Any] | None:
     mine = [pair for pair in own if _speaker(pair[1].text) in (None, rank)] or own
     part = mine[0][1].signature.part if mine else ""
     kind = part if part in ("gpu", "nic", "link") else "rank"
-    why = f": {mine[0][1].signature.meaning}" if mine else ""
+    outside = _outside_cause(evidence, host) if host in evidence.ends else None
+    why = f": {outside or mine[0][1].signature.meaning}" if outside or mine else ""
     found = [lines[rank, host]] + [_entry(f"{host}: {f.text}", name, f.line) for name, f in mine]
+    found += [_entry(f"{host}: {outside}", state_name(host))] if outside else []
     return _suspect(kind, host, rank, f"{_place(evidence, rank, host)}{why}", found)
+
+
+def _ended_by_its_host(evidence: Evidence) -> dict[str, Any] | None:
+    """The supervisor of one host alone says that memory or somebody ended the program there."""
+    found = {host: cause for host in evidence.hosts if (cause := _outside_cause(evidence, host))}
+    if len(found) != 1:
+        return None
+    host, cause = next(iter(found.items()))
+    return _suspect("host", host, None, f"{host}: {cause}", [_entry(f"{host}: {cause}", state_name(host))])
+
+
+def _outside_cause(evidence: Evidence, host: str) -> str | None:
+    end = evidence.ends[host]
+    return end.cause if isinstance(end, HostEnd) and _FROM_OUTSIDE.search(end.cause) else None
 
 
 def _own_error(evidence: Evidence) -> dict[str, Any] | None:
@@ -302,54 +329,27 @@ def _by_time(evidence: Evidence) -> list[str]:
     return []
 
 
-def _counters(evidence: Evidence) -> dict[str, list[str]]:
-    """Returns what error counters rose during the run: ``logs/<host>.counters.json``, before and after."""
-    found = {}
-    for host in evidence.hosts:
-        value = evidence.read_json(f"logs/{host}.counters.json")
-        before, after = (value.get(key) if isinstance(value, dict) else None for key in ("before", "after"))
-        if not isinstance(before, dict) or not isinstance(after, dict):
-            continue
-        rose = [
-            f"{name} rose by {after[name] - before[name]}"
-            for name in sorted(set(before) & set(after), key=str)
-            if _BAD_COUNTER.search(str(name))
-            and all(isinstance(v, int) and not isinstance(v, bool) for v in (before[name], after[name]))
-            and after[name] > before[name]
-        ]
-        if rose:
-            found[host] = rose
-    return found
-
-
-def _counter_kind(names: Iterable[str]) -> str:
-    text = " ".join(names).lower()
-    if "xid" in text or "ecc" in text:
-        return "gpu"
-    return "link" if "nvlink" in text else "nic"
-
-
 def _with_counters(evidence: Evidence, suspect: dict[str, Any]) -> dict[str, Any]:
     """Adds the error counters that rose on the suspect host; they say which part of it is at fault."""
-    rose = _counters(evidence).get(suspect["host"] or "")
-    if rose:
+    found = rose(evidence).get(suspect["host"] or "")
+    if found:
         suspect["evidence"] = [
             *suspect["evidence"][: MOST_EVIDENCE - 1],
-            _entry("; ".join(rose), f"logs/{suspect['host']}.counters.json"),
+            _entry("; ".join(found), counters_name(suspect["host"])),
         ]
         if suspect["kind"] in ("host", "rank", "gpu"):
-            suspect["kind"] = _counter_kind(rose)
-        suspect["text"] = printable(f"{suspect['text']}; {rose[0]} there")
+            suspect["kind"] = part_of(found)
+        suspect["text"] = printable(f"{suspect['text']}; {found[0]} there")
     return suspect
 
 
 def _only_counters(evidence: Evidence) -> dict[str, Any] | None:
-    found = _counters(evidence)
+    found = rose(evidence)
     if len(found) != 1:
         return None
-    host, rose = next(iter(found.items()))
-    entry = _entry("; ".join(rose), f"logs/{host}.counters.json")
-    return _suspect(_counter_kind(rose), host, None, f"{host}: {rose[0]}, on no other host", [entry])
+    host, words = next(iter(found.items()))
+    entry = _entry("; ".join(words), counters_name(host))
+    return _suspect(part_of(words), host, None, f"{host}: {words[0]}, on no other host", [entry])
 
 
 def _speaker(text: str) -> int | None:

@@ -10,10 +10,12 @@ from typing import Any
 
 from .codes import Reason, reason, verdict_of
 from .completeness import check_files, check_markers, check_ranks, check_result_files, check_traces
+from .counters import rose
 from .culprit import find_suspect
 from .ending import PLANNED_STOP, check_ends, check_leftovers, check_planned_stop, not_run
 from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name, read_seen
 from .hardware import Hardware, read_hardware
+from .images import check_images, images_of
 from .limits import limits_of
 from .records import Results, check_records, headline
 from .reference import WORSE, compare_record
@@ -47,6 +49,7 @@ _INDEPENDENT = (
     "reference-absent",
     "leftovers",
     "wrong-data",
+    "image-differs",
     "program-unverified",
 )
 """Reasons that are never the consequence of a failed end."""
@@ -139,11 +142,25 @@ def _judge(
     else:
         ends = check_ends(evidence)
         rest = _check_rest(evidence, results, hardware)
+        differ, unknown = check_images(evidence)
+        rest += differ
+        notes += unknown
         if references:
             rest += _check_references(results, hardware, references)
         reasons = _order(ends, _log_reasons(evidence, ends), rest)
+    notes += [f"{host}: {'; '.join(words)} during the run" for host, words in rose(evidence).items()]
     suspect = find_suspect(evidence, reasons)
-    return _result(run, reasons, evidence.ends, results.directory, headline(results.records), suspect, notes)
+    digests = {image.digest for image in images_of(evidence).values()}
+    return _result(
+        run,
+        reasons,
+        evidence.ends,
+        results.directory,
+        headline(results.records),
+        suspect,
+        notes,
+        digests.pop() if len(digests) == 1 else None,
+    )
 
 
 def _check_references(results: Results, hardware: Hardware, references: Mapping[str, Any]) -> list[Reason]:
@@ -256,6 +273,7 @@ def _result(
     operations: list[dict[str, Any]],
     suspect: dict[str, Any] | None = None,
     notes: list[str] | None = None,
+    image_digest: str | None = None,
 ) -> dict[str, Any]:
     known = [end for end in ends.values() if isinstance(end, HostEnd)]
     started = min((end.started_at for end in known if end.started_at), default=None)
@@ -275,6 +293,7 @@ def _result(
         "description": run.get("description") or "",
         "program": run["program"],
         "backend": run["backend"],
+        "image_digest": image_digest,
         "mode": run["mode"],
         "hosts": [host["name"] for host in run["hosts"]],
         "world_size": run["world_size"],
