@@ -250,6 +250,10 @@ CODES = (
          "This project has no such setting (yet).", "Nothing to do, if you do not rely on it."),
     Code("DEP619", "settings-contradict", E, "two settings of a host exclude each other",
          "The image's own program can only run in a container.", "Change one of them."),
+    Code("DEP630", "srun-args-unused", W, "arguments for srun have no effect without Slurm",
+         "Nothing is started with srun over SSH.", "Remove them, or set deepep_launcher: slurm."),
+    Code("DEP631", "bad-srun-args", E, "arguments for srun that cannot be split into words",
+         "They are split as a shell would split them.", "Close every quote."),
     # 7xx: reproducibility
     Code("DEP701", "mutable-image-tag", W, "an image is named by a tag that can move",
          "The same scenario may run another program tomorrow, and hosts may hold different ones today.",

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compiler.emit import yaml_text
+from compiler.emit import slurm, yaml_text
 from compiler.inventory.model import Inventory
-from compiler.plan.model import Plan, Run, Step, Verb
+from compiler.plan.model import Plan, Run, SlurmPlan, Step, Verb
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEWEST_FORKS = 5
 _LONGEST_LINE = 80
 _MOST_FILES = 200
+_RUNS = "runs"
 _ON_THE_HOST = ("container_runtime", "python", "work_dir", "jit_cache_dir", "master_interface")
 """Settings that roles read on each host; the others are in the plan."""
 
@@ -63,8 +64,11 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     environment.filters.update(key=yaml_text.key, value=yaml_text.value)
     environment.globals["version"] = plan.compiler_version
     files = list(_files(list(plan.groups_of_steps())))
+    if plan.slurm is not None:
+        files = [(f"{_RUNS}/0001.yml", list(plan.steps))]
 
-    hosts = list(plan.hosts)
+    # The hosts that Ansible talks to.
+    hosts = [plan.slurm.login] if plan.slurm else list(plan.hosts)
     yield (
         "ansible.cfg",
         environment.get_template("ansible.cfg.j2").render(forks=max(len(hosts), _FEWEST_FORKS)),
@@ -73,7 +77,13 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
         "inventory/hosts.yml",
         environment.get_template("hosts.yml.j2").render(**_inventory(plan, inventory)),
     )
-    common = {"scenario": plan.scenario, "hosts": hosts, "runs": len(plan.runs)}
+    common = {
+        "scenario": plan.scenario,
+        "hosts": hosts,
+        "runs": len(plan.runs),
+        "slurm": plan.slurm is not None,
+        "compute_hosts": len(plan.hosts),
+    }
     yield (
         "site.yml",
         environment.get_template("site.yml.j2").render(
@@ -90,7 +100,11 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
         ),
     )
     for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml"):
-        yield name, environment.get_template(f"{name}.j2").render(hosts=hosts)
+        yield name, environment.get_template(f"{name}.j2").render(**common)
+    if plan.slurm is not None:
+        yield files[0][0], environment.get_template("slurm_run.yml.j2").render(**common)
+        yield from slurm.scripts(plan, inventory, environment)
+        return
     of_run = {run.id: run for run in plan.runs}
     template = environment.get_template("run.yml.j2")
     for path, steps in files:
@@ -101,10 +115,15 @@ def _files(groups: list[tuple[Step, ...]]) -> Iterator[tuple[str, list[Step]]]:
     """Yields path and steps of each playbook: one per run (or overlapping runs), or more in each of many."""
     together = -(-len(groups) // _MOST_FILES)
     for number, first in enumerate(range(0, len(groups), together), 1):
-        yield f"runs/{number:04d}.yml", [step for group in groups[first : first + together] for step in group]
+        yield (
+            f"{_RUNS}/{number:04d}.yml",
+            [step for group in groups[first : first + together] for step in group],
+        )
 
 
 def _inventory(plan: Plan, inventory: Inventory) -> dict[str, object]:
+    if plan.slurm is not None:
+        return _login(plan.slurm, inventory)
     hosts = []
     groups: dict[str, list[str]] = {}
     for name in plan.hosts:
@@ -118,6 +137,21 @@ def _inventory(plan: Plan, inventory: Inventory) -> dict[str, object]:
         if used and group != "ungrouped":
             groups[group] = used
     return {"hosts": hosts, "groups": groups}
+
+
+_CONTROLLER = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+"""How Ansible reaches a login host that the inventory does not have: it is the controller itself."""
+
+
+def _login(slurm_plan: SlurmPlan, inventory: Inventory) -> dict[str, object]:
+    """Returns the login host alone: Ansible never connects to the compute hosts."""
+    host = inventory.hosts.get(slurm_plan.login)
+    variables = dict(host.variables) if host else dict(_CONTROLLER)
+    variables["deepep_launcher"] = "slurm"
+    root = slurm_plan.shared_dir or (host.settings.work_dir if host else slurm_plan.work_dir)
+    if root is not None and slurm_plan.shared_dir is None:
+        variables["deepep_work_dir"] = root
+    return {"hosts": [{"name": slurm_plan.login, "variables": variables}], "groups": {}}
 
 
 def _title(steps: Sequence[Step]) -> str:

@@ -7,6 +7,33 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class SlurmSettings:
+    """The ``deepep_slurm_*`` variables of one host: how runs become jobs. Without effect over SSH."""
+
+    login: str = "localhost"
+    partition: str | None = None
+    account: str | None = None
+    reservation: str | None = None
+    qos: str | None = None
+    distribution: str | None = None
+    mpi: str = "none"
+    gpu_request: str = "gres"
+    exclusive: bool = True
+    container: str = "pyxis"
+    sbatch_args: tuple[str, ...] = ()
+    srun_args: tuple[str, ...] = ()
+    shared_dir: str | None = None
+    hosts: str = "plan"
+    one_job: bool = False
+    parallel: bool = False
+    margin_s: int = 300
+    poll_s: int = 10
+    queue_limit_s: int = 604800
+    hold_s: int = 300
+    host_python: str = "python3"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The ``deepep_*`` variables of one host, defaults filled in (``schemas/inventory.schema.json``).
 
@@ -37,6 +64,9 @@ class Settings:
     one_machine: str | None
     rendezvous_timeout_s: int
     process_group_timeout_s: int
+    slurm: SlurmSettings
+    slurm_node: str | None
+    """The host's name in Slurm where it is not its inventory name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import cast
 
 from compiler.inventory import variables
-from compiler.inventory.model import Settings
+from compiler.inventory.model import Settings, SlurmSettings
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -66,7 +66,11 @@ def _default(rule: Mapping[str, object]) -> object:
 
 
 def _settings(values: Mapping[str, object]) -> Settings:
-    return Settings(**values)  # type: ignore[arg-type]  # the schema's names and types are Settings' own
+    # The schema's names and types are these classes' own.
+    names = {name: f"slurm_{name}" for name in SlurmSettings.__dataclass_fields__}
+    slurm = SlurmSettings(**{name: values[full] for name, full in names.items()})  # type: ignore[arg-type]
+    rest = {name: value for name, value in values.items() if name not in names.values()}
+    return Settings(slurm=slurm, **rest)  # type: ignore[arg-type]
 
 
 def _unknown(name: str) -> Problem:
@@ -149,6 +153,11 @@ def _string(name: str, value: object, rule: Mapping[str, object]) -> str:
     if allowed and value not in allowed:
         near = get_close_matches(value, allowed, n=1)
         raise _wrong(name, value, f"one of {', '.join(allowed)}", f"did you mean {near[0]}?" if near else "")
+    pattern = cast("str | None", rule.get("pattern"))
+    if pattern and not re.search(pattern, value):
+        raise _wrong(
+            name, value, "a word as Slurm takes it", "use letters, digits and . , : + @ % = _ - only"
+        )
     if rule.get("x-path") and not value.startswith("/"):
         raise _wrong(name, value, "an absolute path on the host")
     return value
@@ -197,6 +206,12 @@ def _strings(name: str, value: object, rule: Mapping[str, object]) -> tuple[str,
         for mount in value:
             if not re.fullmatch(r"/[^:]*:/[^:]*(:(ro|rw))?", mount):
                 raise _wrong(name, mount, "a mount", "write /source:/target, with :ro for read-only")
+    if name.startswith("deepep_slurm_"):
+        for item in value:
+            if any(not character.isprintable() for character in item):
+                raise _wrong(name, item, "one line of printable characters")
+            if name == "deepep_slurm_sbatch_args" and not item.startswith("-"):
+                raise _wrong(name, item, "an option of sbatch", "write --option=value")
     return tuple(value)
 
 

@@ -10,7 +10,7 @@ from compiler.diagnostics.codes import prevents
 from compiler.diagnostics.model import Diagnostic
 from compiler.inventory.model import Host, Inventory, Settings
 from compiler.inventory.nodes import Choice
-from compiler.plan import command
+from compiler.plan import command, slurm
 from compiler.plan.checks import RunChecks
 from compiler.plan.config import config
 from compiler.plan.environment import environment
@@ -60,6 +60,7 @@ class _Builder:
 
     def __init__(self, scenario: Scenario, inventory: Inventory, assume: Assumptions) -> None:
         self._scenario = scenario
+        inventory = slurm.compute_hosts(inventory)
         self._inventory = inventory
         self._assume = assume
         self._rules = RunRules(assume)
@@ -84,6 +85,7 @@ class _Builder:
             dict.fromkeys(name for run in runs.values() for name in run.hosts)
         )
         self.findings += self._checks.of_launchers(self._common)
+        self.findings += slurm.check(self._inventory, runs.values(), entries)
         if order is None or not runs:
             return None
         used = {name for run in runs.values() for name in run.hosts}
@@ -97,6 +99,7 @@ class _Builder:
             steps=order.steps,
             warnings=(),
             reports=self._scenario.reports,
+            slurm=slurm.of_plan(self._inventory, runs.values()),
         )
 
     def _runs(
@@ -187,6 +190,7 @@ class _Builder:
                 "cmd_args": shared.cmd_args,
                 "extra_env_vars": dict(case.env),
             },
+            slurm=slurm.of_run(self._inventory, entry, settings),
         )
 
 

@@ -30,6 +30,7 @@ _MUST_AGREE = (
     "warmups_cap",
     "rendezvous_timeout_s",
     "process_group_timeout_s",
+    "slurm",
 )
 """Settings that shape a run as a whole; the others (paths, interpreters) may differ from host to host."""
 

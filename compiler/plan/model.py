@@ -127,6 +127,62 @@ class PlannedHost:
 
 
 @dataclass(frozen=True, slots=True)
+class SlurmRun:
+    """What a run's job needs beyond the run: whether Slurm chooses its hosts, and which it must not take.
+
+    ``exclude`` are Slurm's node names; ``srun_args`` the entry's own words for srun.
+    """
+
+    any_hosts: bool
+    exclude: tuple[str, ...]
+    srun_args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmNode:
+    """A compute host: its name in Slurm, and the interpreter there that has torch."""
+
+    node: str
+    python: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmPlan:
+    """What all jobs of a plan have in common (``deepep_slurm_*``). ``login`` is the host that submits.
+
+    ``nodes`` has every compute host that a run may get, by inventory name.
+    """
+
+    login: str
+    nodes: Mapping[str, SlurmNode]
+    shared_dir: str | None
+    work_dir: str | None
+    host_python: str
+    same_hosts: bool
+    one_job: bool
+    parallel: bool
+    poll_s: int
+    queue_limit_s: int
+
+    def to_json(self) -> dict[str, object]:
+        """Returns it as ``plan.json`` has it."""
+        values: dict[str, object] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["nodes"] = {
+            name: {"node": node.node, "python": node.python} for name, node in self.nodes.items()
+        }
+        return values
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns what :meth:`to_json` gave."""
+        values = {name: data[name] for name in cls.__dataclass_fields__}
+        values["nodes"] = {
+            name: SlurmNode(node["node"], node["python"]) for name, node in data["nodes"].items()
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One execution of one point of one entry. ``id`` is its directory below the session's.
 
@@ -165,6 +221,7 @@ class Run:
     after: tuple[After, ...]
     expect: Expect
     test_definition: Mapping[str, object]
+    slurm: SlurmRun | None = None
 
     @property
     def world_size(self) -> int:
@@ -211,13 +268,28 @@ class Run:
                 "traces": self.expect.traces,
             },
             "test_definition": dict(self.test_definition),
+            **(
+                {
+                    "slurm": {
+                        "any_hosts": self.slurm.any_hosts,
+                        "exclude": list(self.slurm.exclude),
+                        "srun_args": list(self.slurm.srun_args),
+                    }
+                }
+                if self.slurm
+                else {}
+            ),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Returns the run that :meth:`to_json` gave. Raises KeyError where a key is missing."""
         expect = data["expect"]
-        values = {name: data[name] for name in cls.__dataclass_fields__}
+        values = {name: data[name] for name in cls.__dataclass_fields__ if name != "slurm"}
+        slurm = data.get("slurm")
+        values["slurm"] = slurm and SlurmRun(
+            slurm["any_hosts"], tuple(slurm["exclude"]), tuple(slurm["srun_args"])
+        )
         values["hosts"] = tuple(host["name"] for host in data["hosts"])
         values["argv"] = _texts_from_json(data["argv"])
         values["mounts"] = _texts_from_json(data["mounts"])
@@ -247,6 +319,7 @@ class Plan:
     steps: tuple[Step, ...]
     warnings: tuple[str, ...]
     reports: Reports = ALL_REPORTS
+    slurm: SlurmPlan | None = None
 
     def head_to_json(self) -> dict[str, object]:
         """Returns everything but the runs and steps, in the order of ``plan.json``."""
@@ -266,6 +339,7 @@ class Plan:
             "reports": {name: getattr(self.reports, name) for name in WRITTEN},
             "references": _references_to_json(self.reports.references),
             "warnings": list(self.warnings),
+            **({"slurm": self.slurm.to_json()} if self.slurm else {}),
         }
 
     def to_json(self) -> dict[str, object]:
@@ -297,6 +371,7 @@ class Plan:
             steps=tuple(Step(Verb(step["verb"]), step["run"]) for step in data["steps"]),
             warnings=tuple(data["warnings"]),
             reports=Reports(**data["reports"], references=_references_from_json(data["references"])),
+            slurm=SlurmPlan.from_json(data["slurm"]) if "slurm" in data else None,
         )
 
     def groups_of_steps(self) -> Iterator[tuple[Step, ...]]:

@@ -9,7 +9,7 @@ from compiler.diagnostics.model import Diagnostic
 from compiler.plan.model import Plan, Run
 
 RUNS_TODAY: tuple[tuple[str, Callable[[Plan, Run], str], tuple[str, ...]], ...] = (
-    ("deepep_launcher", lambda plan, run: plan.launcher, ("ssh",)),
+    ("deepep_launcher", lambda plan, run: plan.launcher, ("ssh", "slurm")),
     ("deepep_container_runtime", lambda plan, run: run.container_runtime, ("none",)),
     ("deepep_program", lambda plan, run: run.program, ("bundled",)),
     ("deepep_backend", lambda plan, run: run.backend, ("gloo", "nccl", "deepep", "deepep_v1", "deepep_v2")),

@@ -148,6 +148,8 @@ class Entry:
     origin: Origin
     definition: Mapping[str, object]
     """The merged test as plain JSON data, for ``test-run.toml`` only."""
+    extra_srun_args: tuple[str, ...] = ()
+    """Words for srun, as a shell would split the text."""
 
 
 @dataclass(frozen=True, slots=True)

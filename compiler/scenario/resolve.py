@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -119,6 +120,8 @@ def _resolve_entry(entry: RawEntry, test: TestFile) -> tuple[Entry | None, list[
     axes = sweep.axes(arguments, env, num_nodes)
     found += _sweep_size(entry, axes, origin)
     limit = _time_limit(entry)
+    srun_args, problems = _srun_args(entry)
+    found += problems
     if _has_error(found):
         return None, found
     definition = {key: _plain(value) for key, value in data.items()}
@@ -144,7 +147,21 @@ def _resolve_entry(entry: RawEntry, test: TestFile) -> tuple[Entry | None, list[
         test_file=test.path,
         origin=origin,
         definition=definition,
+        extra_srun_args=srun_args,
     ), found
+
+
+def _srun_args(entry: RawEntry) -> tuple[tuple[str, ...], list[Diagnostic]]:
+    text = str(entry.data.get("extra_srun_args", ""))
+    try:
+        return tuple(shlex.split(text)), []
+    except ValueError as error:
+        problem = finding(
+            "bad-srun-args",
+            f"extra_srun_args = {text!r} cannot be split into words: {error}",
+            entry.place("extra_srun_args"),
+        )
+        return (), [problem]
 
 
 @cache

@@ -336,10 +336,9 @@ def test_nothing_is_ignored_in_silence() -> None:
 
 
 def test_what_cannot_run_yet_is_planned_and_refused() -> None:
-    hosts = inventory(deepep_launcher="slurm", deepep_container_runtime="enroot", deepep_backend="deepep")
+    hosts = inventory(deepep_container_runtime="enroot", deepep_backend="deepep")
     plan = plan_of(entry("a", case(docker_image_url="r#i:t"), iterations=2), hosts=hosts)
     messages = [found.message for found in not_executable(plan)]
-    assert len(messages) == 2
-    assert "deepep_launcher = 'slurm'" in messages[0]
+    assert "deepep_container_runtime = 'enroot'" in messages[0]
     assert "(a/0 and 1 more runs)" in messages[0]
     assert not_executable(plan_of(entry("a"))) == []

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from compiler.cli.main import run
+from compiler.plan import support
 from compiler.plan.build import build_plan
 from compiler.plan.show import duration, lines
 from compiler.schema.store import load
@@ -103,10 +104,9 @@ def test_an_inventory_is_required(files: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_compile_writes_nothing_where_something_cannot_run(
-    files: Path, capsys: pytest.CaptureFixture[str]
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slurm = json.dumps(LISTING).replace('"deepep_backend"', '"deepep_launcher": "slurm", "deepep_backend"')
-    (files / "inventory.json").write_text(slurm)
+    monkeypatch.setattr(support, "RUNS_TODAY", [("deepep_backend", lambda plan, run: run.backend, ())])
     assert run(arguments(files, "compile", "-o", str(files / "bundle"))) == 1
     assert "DEP410" in capsys.readouterr().err
     assert sorted(path.name for path in files.iterdir()) == ["inventory.json", "scenario.toml", "tests"]

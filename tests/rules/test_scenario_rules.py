@@ -170,7 +170,6 @@ def test_sweeps_that_explode(tmp_path: Path) -> None:
         "weight = 3",
         "sol = 1.5",
         "ideal_perf = 2.0",
-        "extra_srun_args = '--x'",
         "agent = 'random'",
         "agent_steps = 4",
         "agent_metrics = ['x']",

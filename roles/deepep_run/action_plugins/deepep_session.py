@@ -129,7 +129,9 @@ class ActionModule(DeepEPAction):
                 )
         if tuple(context.CLIARGS.get("tags") or ("all",)) != ("all",):
             raise SessionError("--tags would leave out parts of the plan: run without it")
-        missing = sorted(set(plan["hosts"]) - set(self._vars["groups"]["all"]))
+        # With Slurm, Ansible talks to the login host alone.
+        wanted = {plan["slurm"]["login"]} if plan.get("slurm") else set(plan["hosts"])
+        missing = sorted(wanted - set(self._vars["groups"]["all"]) - {"localhost"})
         if missing:
             raise SessionError(
                 f"the inventory lacks hosts of the plan: {', '.join(missing)}; use the bundle's inventory"

@@ -121,7 +121,7 @@ def _launch(session: Session, run: Mapping[str, Any], hosts: list[str]) -> dict[
         "schema": 1,
         "run_id": session.run_id,
         "run": run["id"],
-        "launcher": "ssh",
+        "launcher": session.plan().get("launcher", "ssh"),
         "container_runtime": run["container_runtime"],
         "master_addr": meeting.get("master_addr"),
         "master_port": meeting.get("master_port"),
@@ -164,8 +164,9 @@ def _job(
         "run_id": session.run_id,
         "run": run["id"],
         "name": run["entry"],
-        "launcher": "ssh",
+        "launcher": launch["launcher"],
         "state": job_state(states, skipped is not None),
+        **_slurm(session, run["id"]),
         "not_run_reason": skipped["reason"] if skipped else None,
         "not_run_because": skipped.get("because") if skipped else None,
         "start_time": started[0] if started else None,
@@ -182,6 +183,12 @@ def _job(
         "first_failure_cause": states[first_host].get("cause") if first_host else None,
         "hosts": tables,
     }
+
+
+def _slurm(session: Session, key: str) -> dict[str, Any]:
+    """Returns Slurm's own words about the run's job, {} over SSH."""
+    facts = read_json(session.run_dir(key) / "logs" / "slurm-job.json")
+    return {f"slurm_{name}": facts.get(name) for name in ("job_id", "state", "exit_code")} if facts else {}
 
 
 def first_failure(states: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str | None]:

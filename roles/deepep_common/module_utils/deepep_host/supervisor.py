@@ -263,17 +263,20 @@ class Supervisor:
 
     def _end(self, outcome: str) -> None:
         cause = None
+        request = read_json(self._folder / "stop.json") or {}
+        limit = f"still running at the time limit of {self._spec['time_limit_s']} s"
+        if outcome == "stopped" and request.get("outcome") == "timeout":
+            # A limit of the launcher's own (a Slurm job's) is as near as the run's.
+            outcome, limit = "timeout", f"still running when {request.get('cause')}"
         if outcome == "timeout":
             log("the time limit has passed")
             self._state["first_failure_at"] = now_iso()
-            cause = f"still running at the time limit of {self._spec['time_limit_s']} s"
             phase = self._state["phase"]
-            cause += f", in phase {phase}" if phase else ""
+            cause = limit + (f", in phase {phase}" if phase else "")
             pids = processes.descendants(os.getpid())
             pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
             self._state["stacks"] = stacks.dump(pids, self._folder / "logs", self._spec["argv"][0])
         elif outcome == "stopped":
-            request = read_json(self._folder / "stop.json") or {}
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")
             log(f"asked to stop: {cause}")
         code = _exit_code(self._status)
@@ -343,8 +346,11 @@ def _exit_code(status: int | None) -> int | None:
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def request_stop(folder: Path, cause: str) -> None:
-    """Leaves the reason of a stop where the supervisor will read it. The first reason stays."""
+def request_stop(folder: Path, cause: str, outcome: str = "stopped") -> None:
+    """Leaves the reason of a stop where the supervisor will read it. The first reason stays.
+
+    ``outcome`` is ``stopped``, or ``timeout`` where it is a limit that asks.
+    """
     path = folder / "stop.json"
     if not path.exists():
-        write_json(path, {"cause": cause, "at": now_iso()})
+        write_json(path, {"cause": cause, "outcome": outcome, "at": now_iso()})

@@ -44,6 +44,8 @@ CODES = {
     "still-running": Code(FAIL, "the run had not ended on a host when it was collected"),
     "state-missing": Code(FAIL, "a host left no record of how the run ended"),
     "state-unreadable": Code(FAIL, "a host's record of how the run ended cannot be read"),
+    "slurm-state": Code(FAIL, "Slurm does not say that the run's job completed"),
+    "slurm-job-missing": Code(FAIL, "nothing is known of the run's job in Slurm"),
     "leftovers": Code(FAIL, "processes were left running on a host"),
     # What it wrote.
     "error-in-log": Code(FAIL, "a log shows an error"),

@@ -20,6 +20,7 @@ from .limits import limits_of
 from .records import Results, check_records, headline
 from .reference import WORSE, compare_record
 from .rows import write_rows
+from .slurm import check_job
 
 SCHEMA = 1
 VERDICT_FILE = "verdict.json"
@@ -141,7 +142,7 @@ def _judge(
         notes.append(PLANNED_STOP.format(evidence.ended_with))
     else:
         ends = check_ends(evidence)
-        rest = _check_rest(evidence, results, hardware)
+        rest = check_job(evidence, ends) + _check_rest(evidence, results, hardware)
         differ, unknown = check_images(evidence)
         rest += differ
         notes += unknown

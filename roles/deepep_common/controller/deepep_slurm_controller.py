@@ -1,0 +1,337 @@
+"""What the action plugins for Slurm share: a session's jobs, from their start to their verdicts.
+
+Everything goes through the login host, which is the one host that Ansible talks to.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepep_controller import Answer, DeepEPAction, told_at_end
+from deepep_host import events
+from deepep_host.assemble import distribute, finish_run
+from deepep_host.files import now_iso, read_json, write_bytes, write_json
+from deepep_host.judge import judge_run
+from deepep_host.pack import PART_BYTES, BadArchive, digest, unpack
+from deepep_host.session import COMPLETED, Session
+from deepep_host.slurm.fetch import JOB
+from deepep_host.slurm.job import Member, NotInPlan, members
+from deepep_host.slurm.jobs import handing_over, held, hopeless
+from deepep_host.slurm.records import complete_states, write_job
+from deepep_host.slurm.states import OVER, RUNS, WAITS
+from deepep_host.state import new_state
+
+INLINE_BYTES = 1024 * 1024
+PATIENCE_S = 300.0
+"""How long Slurm's controller, or the login host, may be away before a session gives up on its jobs."""
+
+STOP_S = 60.0
+"""How long jobs may take to end their runs by themselves once they are asked to."""
+
+
+class SlurmAction(DeepEPAction):
+    """Base of the plugins. A job is known by the note ``slurm`` of its run: ``{"job_id", "job", ...}``."""
+
+    ARGUMENTS = frozenset({"session", "work_dir"})
+
+    def ask(self, session: Session, do: str, **given: Any) -> Answer:
+        """Has the login host do one thing."""
+        slurm = self._slurm(session)
+        return self.call(
+            "deepep_slurm",
+            run_id=session.run_id,
+            login=self.host,
+            shared_dir=slurm["shared_dir"] or "",
+            work_dir=self.argument("work_dir", "") or slurm["work_dir"] or "",
+            do=do,
+            given=json.dumps(given),
+        )
+
+    def _slurm(self, session: Session) -> dict[str, Any]:
+        return dict(session.plan()["slurm"])
+
+    # ---- which jobs there are ----
+
+    def job(self, session: Session, key: str) -> dict[str, Any] | None:
+        """Returns the job of a run as it was submitted, None before that."""
+        return session.note(key, "slurm")
+
+    def submitted(self, session: Session) -> dict[str, dict[str, Any]]:
+        """Returns the jobs of all runs without a verdict, also those that only the login host knows of.
+
+        A controller that was lost between submitting and noting finds its jobs here.
+        """
+        plan = session.plan()
+        wanted = [run["id"] for run in plan["runs"] if session.skipped(run["id"]) is None]
+        found = {key: job for key in wanted if (job := self.job(session, key))}
+        unknown = [key for key in wanted if key not in found]
+        if unknown:
+            names = ["all"] if plan["slurm"]["one_job"] else unknown
+            answer = self.ask(session, "recorded", runs=names)
+            for name, record in (answer.values.get("jobs") or {}).items() if not answer.problem else ():
+                for key in unknown if plan["slurm"]["one_job"] else [name]:
+                    found[key] = self.keep_job(session, key, name, record)
+        return {key: job for key, job in found.items() if session.verdict(key) is None}
+
+    def keep_job(self, session: Session, key: str, name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Notes the job of a run."""
+        job = {"job": name, **record}
+        session.take_note(key, "slurm", job)
+        return job
+
+    # ---- what a look at a job tells ----
+
+    def observe(self, session: Session, key: str, found: Mapping[str, Any]) -> None:
+        """Keeps what a look showed, for other tasks and for ``status``, and tells what changed."""
+        before = session.note(key, "seen") or {}
+        now = {name: found[name] for name in ("job_id", "state", "reason", "nodes", "comment", "phase")}
+        started = before.get("started_at") or (now_iso() if found["phase"] != WAITS else None)
+        since = before.get("since") if before.get("state") == found["state"] else time.time()
+        session.take_note(key, "seen", {**now, "started_at": started, "since": since or time.time()})
+        if found["phase"] == RUNS and not handing_over(found):
+            self._know_hosts(session, key, str(found["nodes"]))
+        self._meeting(session, key, str(found["comment"]))
+        for host in session.run(key)["hosts"]:
+            state = found["hosts"].get(host["name"]) if found["hosts"] else None
+            if state is None and found["phase"] != OVER:
+                # So that `status` has something to show: the job's state stands for the host's.
+                state = {
+                    **new_state(session.run_id, key, host["name"]),
+                    "status": str(found["state"]).lower(),
+                }
+                state["phase"] = found["reason"] if found["phase"] == WAITS else None
+            if state is not None:
+                self._host(session, key, host["name"], state)
+        if before.get("state") != found["state"] or before.get("reason") != found["reason"]:
+            reason = f" ({found['reason']})" if found["reason"] not in ("", "None") else ""
+            events.append(session.results_dir, "phase", run=key, host=self.host, progress=None,
+                          phase=f"job {found['job_id']} {found['state']}{reason}")  # fmt: skip
+
+    def _host(self, session: Session, key: str, host: str, state: Mapping[str, Any]) -> None:
+        before = session.host_state(key, host) or {}
+        session.keep_host_state(key, host, state)
+        if state["status"] == "ended" and before.get("status") != "ended":
+            events.append(session.results_dir, "ended", run=key, host=host, **told_at_end(dict(state)))
+        elif state.get("phase") and (state.get("phase"), state.get("progress")) != (
+            before.get("phase"), before.get("progress")
+        ):  # fmt: skip
+            told = {name: state.get(name) for name in ("phase", "progress")}
+            events.append(session.results_dir, "phase", run=key, host=host, **told)
+
+    def _know_hosts(self, session: Session, key: str, nodes: str) -> None:
+        """Has the run name the hosts that Slurm chose, once it has chosen."""
+        run = session.run(key)
+        if not (run.get("slurm") or {}).get("any_hosts") or session.note(key, "hosts") or not nodes:
+            return
+        try:
+            hosts = members(session.plan(), run, expand(nodes))
+        except NotInPlan:
+            return
+        session.take_note(key, "hosts", {"nodes": [host.node for host in hosts]})
+        plan = session.plan()
+        for one in plan["runs"]:
+            if one["id"] == key:
+                one["hosts"] = [{"name": host.name, "node_rank": host.node_rank} for host in hosts]
+        for host in hosts:
+            plan["hosts"].setdefault(host.name, {"connection": "none", "groups": [], "one_machine": None})
+            plan["slurm"]["nodes"].setdefault(host.name, {"node": host.node, "python": None})
+        write_json(session.folder / "plan.json", plan)
+
+    def _meeting(self, session: Session, key: str, comment: str) -> None:
+        words = comment.split()
+        if words[:2] == ["deepep", "run"] and len(words) == 5 and words[2] == key:
+            address, _, port = words[4].rpartition(":")
+            if session.note(key, "rendezvous") is None and port.isdigit():
+                point = {"master_addr": address, "master_port": int(port)}
+                session.take_note(key, "rendezvous", {**point, "attempt": 1, "at": now_iso()})
+                events.append(session.results_dir, "rendezvous", run=key, host=self.host, **point)
+
+    # ---- the end of a job ----
+
+    def collect(
+        self, session: Session, key: str, job: Mapping[str, Any], ask_hosts: bool = True
+    ) -> str | None:
+        """Brings a run's files of all hosts into the result tree; returns None, or what is missing."""
+        answer = self.ask(session, "fetch", run=key, job=job["job"], ask=ask_hosts, part_bytes=PART_BYTES,
+                          inline_bytes=INLINE_BYTES)  # fmt: skip
+        if answer.problem:
+            return self._note(session, key, answer.problem, [])
+        target = session.run_dir(key)
+        target.mkdir(parents=True, exist_ok=True)
+        incoming = session.note_path(key, "incoming").with_suffix("")
+        fetched = incoming.with_name("incoming.parts")
+        shutil.rmtree(incoming, ignore_errors=True)
+        try:
+            source = Path(answer.values["folder"])
+            paths = [self._part(session, key, source, part, fetched) for part in answer.values["parts"]]
+            names = unpack(paths, incoming)
+        except (BadArchive, OSError) as error:
+            return self._note(session, key, str(error), [])
+        hosts = session.run(key)["hosts"]
+        head = next((host["name"] for host in hosts if int(host["node_rank"]) == 0), "")
+        for host in sorted(answer.values["hosts"], key=lambda name: name != head):
+            own = [name[len(host) + 1 :] for name in names if name.startswith(f"{host}/")]
+            placed = distribute(incoming / host, own, target, host, host == head)
+            self._note(session, key, answer.values["problem"], placed, host)
+        if f"{JOB}/job.txt" in names:
+            (target / "logs").mkdir(exist_ok=True)
+            (incoming / JOB / "job.txt").replace(target / "logs" / "job.txt")
+        shutil.rmtree(incoming, ignore_errors=True)
+        shutil.rmtree(fetched, ignore_errors=True)
+        problem: str | None = answer.values["problem"]
+        return problem
+
+    def _part(self, session: Session, key: str, source: Path, part: Mapping[str, Any], target: Path) -> Path:
+        path = target / str(part["name"])
+        for _ in range(3):
+            if digest(path) == part["sha256"]:
+                return path
+            content = part.get("content")
+            if content is None:
+                answer = self.ask(session, "part", run=key, name=part["name"])
+                if answer.problem:
+                    raise BadArchive(answer.problem)
+                content = answer.values["content"]
+            write_bytes(path, base64.b64decode(content))
+        if digest(path) == part["sha256"]:
+            return path
+        raise BadArchive(f"{part['name']} arrived damaged")
+
+    def _note(
+        self, session: Session, key: str, problem: str | None, placed: Sequence[str], host: str | None = None
+    ) -> str | None:
+        seen = {"complete": problem is None, "problem": problem}
+        if host is not None:
+            session.take_note(key, "collected-" + host, {**seen, "files": list(placed), "at": now_iso()})
+        events.append(
+            session.results_dir, "collect", run=key, host=host or self.host, **seen, files=len(placed)
+        )
+        return problem
+
+    def conclude(self, session: Session, key: str, job: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """Writes the records of a run whose job is over and judges it; returns the verdict."""
+        run = session.run(key)
+        seen = session.note(key, "seen") or {}
+        final = found.get("final") or {"job_id": job["job_id"], "state": found["state"], "source": "squeue"}
+        stop = session.note(key, "stop") or session.stop_request() or {}
+        hosts = self._members(session, run)
+        folder = session.run_dir(key)
+        own = {host.name: read_json(folder / "logs" / f"{host.name}.state.json") for host in hosts}
+        started = any(own.values()) or started_at_all(final, str(found.get("comment", "")))
+        if not started:
+            reason = str(found.get("reason") or "")
+            cause = stop.get("cause")
+            told = f"job {job['job_id']} never started: {final.get('state_text') or final.get('state')}"
+            told += f" ({reason})" if reason not in ("", "None", "NonZeroExitCode") else ""
+            session.skip(key, f"the session was stopped: {cause}" if cause else told)
+        else:
+            if session.note(key, "rendezvous") is None:
+                session.take_note(key, "rendezvous", {"at": now_iso()})
+            states = complete_states(session, key, hosts, own, final, stop.get("cause"))
+            for host, state in states.items():
+                write_json(folder / "logs" / f"{host}.state.json", state)
+        since = seen.get("started_at")
+        write_job(session, key, hosts, final, job, {
+            "one_job": self._slurm(session)["one_job"], "reason": found.get("reason"),
+            "waited_s": _between(job.get("at"), since),
+        })  # fmt: skip
+        shutil.copyfile(
+            Path(session.bundle_dir, "jobs", *([] if job["job"] == "all" else key.split("/")),
+                 "cloudai_sbatch_script.sh"),
+            folder / "cloudai_sbatch_script.sh",
+        )  # fmt: skip
+        return self.judge(session, key)
+
+    def judge(self, session: Session, key: str) -> str:
+        """Completes a run's files and judges it, as over SSH."""
+        folder = session.run_dir(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        if session.skipped(key) or session.note(key, "rendezvous"):
+            finish_run(session, key)
+        verdict = str(judge_run(session.run(key), folder, session.describe())["verdict"])
+        events.append(session.results_dir, "verdict", run=key, verdict=verdict)
+        return verdict
+
+    def _members(self, session: Session, run: Mapping[str, Any]) -> list[Member]:
+        nodes = session.plan()["slurm"]["nodes"]
+        return [
+            Member(host["name"], str(nodes[host["name"]]["node"]), int(host["node_rank"]))
+            for host in sorted(run["hosts"], key=lambda host: int(host["node_rank"]))
+        ]
+
+    # ---- ends that somebody asks for ----
+
+    def end(self, session: Session, runs: Mapping[str, Mapping[str, Any]], cause: str) -> str | None:
+        """Ends the jobs of these runs by their ids; returns None, or why that is not sure."""
+        for key in runs:
+            if session.note(key, "stop") is None:
+                session.take_note(key, "stop", {"cause": cause, "at": now_iso()})
+        ids = sorted({str(job["job_id"]) for job in runs.values()}, key=int)
+        if not ids:
+            return None
+        return self.ask(session, "cancel", jobs=ids, wait_s=STOP_S, poll_s=2.0, patience_s=PATIENCE_S).problem
+
+    def skip_dependents(self, session: Session, key: str, verdict: str) -> dict[str, str]:
+        """Returns the runs that must not start since this one did not complete, with the reason."""
+        if verdict in COMPLETED:
+            return {}
+        return {
+            run["id"]: f"it starts after {key} has completed, which ended {verdict}"
+            for run in session.plan()["runs"]
+            if any(one["run"] == key and one["type"] == "start_post_comp" for one in run.get("after", ()))
+            and session.verdict(run["id"]) is None
+        }
+
+
+def expand(nodes: str) -> list[str]:
+    """Returns the names of Slurm's node list (``a[01-02,7],b``) in its order."""
+    names: list[str] = []
+    for part in _split(nodes):
+        prefix, bracket, rest = part.partition("[")
+        if not bracket:
+            names.append(part)
+            continue
+        inside, _, suffix = rest.partition("]")
+        for item in inside.split(","):
+            first, _, last = item.partition("-")
+            for number in range(int(first), int(last or first) + 1):
+                names += expand(f"{prefix}{number:0{len(first)}d}{suffix}")
+    return names
+
+
+def _split(text: str) -> Iterable[str]:
+    depth, start = 0, 0
+    for index, character in enumerate(text):
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0:
+            yield text[start:index]
+            start = index + 1
+    yield text[start:]
+
+
+def started_at_all(final: Mapping[str, Any], comment: str) -> bool:
+    """Returns whether a job that is over ever ran: its script told something, or a time says so."""
+    if comment.startswith(("deepep start", "deepep run", "deepep done", "deepep failed")):
+        return True
+    start = str(final.get("start_time") or "")
+    nodes = str(final.get("nodes") or "")
+    return start not in ("", "Unknown", "None") and nodes not in ("", "None assigned", "(null)")
+
+
+def _between(first: Any, last: Any) -> float | None:
+    from datetime import datetime
+
+    try:
+        times = [datetime.fromisoformat(str(text).replace("Z", "+00:00")) for text in (first, last)]
+    except ValueError:
+        return None
+    return max(0.0, round((times[1] - times[0]).total_seconds(), 3))
+
+
+__all__ = ["OVER", "WAITS", "SlurmAction", "handing_over", "held", "hopeless"]

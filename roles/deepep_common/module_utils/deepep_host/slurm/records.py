@@ -1,0 +1,116 @@
+"""What a job's end means for its run: states of hosts that left none, and ``slurm-job.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import write_json, write_text
+from ..session import Session
+from ..state import ended, new_state
+from ..toml_writer import dumps
+from .job import Member
+from .states import ENDINGS, state_word
+
+FILE = "slurm-job.toml"
+FACTS = "slurm-job.json"
+"""The same for those who cannot read TOML: the judge, below ``logs/``."""
+
+
+def ending_of(final: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns outcome and cause for a host of a job that ended so and left no end of its own."""
+    state = state_word(str(final.get("state") or "UNKNOWN"))
+    known = ENDINGS.get(state)
+    if known is None:
+        return "lost", f"job {final.get('job_id')} is not known to Slurm any more"
+    text = f"job {final.get('job_id')} ended {final.get('state_text') or state}: {known.meaning}"
+    return ("lost" if known.outcome == "exited" else known.outcome), text
+
+
+def complete_states(
+    session: Session,
+    run: str,
+    hosts: Sequence[Member],
+    own: Mapping[str, Mapping[str, Any] | None],
+    final: Mapping[str, Any],
+    cause: str | None,
+) -> dict[str, dict[str, Any]]:
+    """Returns the last state of every host and keeps it in the session.
+
+    ``own`` has what the hosts recorded themselves; ``final`` how the job ended; ``cause`` why it was
+    stopped, where somebody did. What a host recorded as its end stays; the job's end completes the others.
+    """  # fmt: skip
+    outcome, text = ending_of(final)
+    states: dict[str, dict[str, Any]] = {}
+    for member in hosts:
+        state = dict(own.get(member.name) or {})
+        if state.get("status") == "ended":
+            if state.get("outcome") == "stopped" and cause:
+                state["cause"] = cause
+            if state.get("outcome") == "timeout" and _cancelled_early(final):
+                state.update(outcome="stopped", cause=cause or text, first_failure_at=None)
+        else:
+            before = {**new_state(session.run_id, run, member.name), **state}
+            if not state:
+                before["started_at"] = None
+            told = cause if outcome == "stopped" and cause else text
+            state = ended(before, outcome, told if state else f"{told}; this host recorded nothing")
+        session.keep_host_state(run, member.name, state)
+        states[member.name] = state
+    return states
+
+
+def _cancelled_early(final: Mapping[str, Any]) -> bool:
+    # scancel without a signal sends TERM to the job script too, as the limit that is near does.
+    return state_word(str(final.get("state"))) == "CANCELLED"
+
+
+def write_job(
+    session: Session,
+    run: str,
+    hosts: Sequence[Member],
+    final: Mapping[str, Any],
+    submitted: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> None:
+    """Writes ``slurm-job.toml`` (CloudAI's keys, and more) and the same for the judge."""  # fmt: skip
+    folder = session.run_dir(run)
+    steps = [
+        {name: step.get(name, "") for name in (
+            "job_id", "name", "state", "start_time", "end_time", "elapsed_time_sec", "exit_code", "step_id",
+            "nodes", "submit_line",
+        )}
+        for step in final.get("steps") or ()
+    ]  # fmt: skip
+    table: dict[str, Any] = {
+        "job_id": int(str(final.get("job_id") or 0)),
+        "name": final.get("name", ""),
+        "state": final.get("state", "UNKNOWN"),
+        "state_text": final.get("state_text", final.get("state", "UNKNOWN")),
+        "start_time": final.get("start_time", ""),
+        "end_time": final.get("end_time", ""),
+        "elapsed_time_sec": int(final.get("elapsed_time_sec") or 0),
+        "exit_code": str(final.get("exit_code", "")),
+        "srun_cmd": next(
+            (str(step["submit_line"]) for step in steps if "slurm_task.py run" in str(step["submit_line"])),
+            "",
+        ),
+        "test_cmd": " ".join(map(str, submitted.get("argv") or ())),
+        "is_single_sbatch": bool(extra.get("one_job")),
+        "job_root": str(folder),
+        "source": final.get("source", ""),
+        "nodes": final.get("nodes", ""),
+        "reason": extra.get("reason") or None,
+        "waited_sec": extra.get("waited_s"),
+        "submitted_at": submitted.get("at"),
+        "hosts": [
+            {"name": host.name, "slurm_node": host.node, "node_rank": host.node_rank} for host in hosts
+        ],
+        "job_steps": steps,
+    }
+    table = {name: value for name, value in table.items() if value is not None}
+    write_text(folder / FILE, dumps(table))
+    write_json(Path(folder / "logs" / FACTS), {name: table[name] for name in (
+        "job_id", "state", "state_text", "exit_code", "source", "nodes"
+    )})  # fmt: skip

@@ -1,0 +1,148 @@
+"""What the login host does for the controller, by name: the module ``deepep_slurm`` is nothing but this."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files import read_json, safe_relative
+from ..look import CHUNK, STREAMS
+from ..stage import stage
+from ..state import default_work_dir, ensure_work_dir, read_state, resolve_work_dir, run_dir
+from . import jobs
+from .command import ask
+from .fetch import fetch, let_go, pack_run
+from .jobs import Place, user_name
+
+NEEDED = ("sbatch", "squeue", "scontrol", "scancel", "srun")
+
+
+class Service:
+    """One request. ``shared_dir`` is "" where login and compute hosts share no directory."""
+
+    def __init__(self, run_id: str, login: str, shared_dir: str, work_dir: str) -> None:
+        self._shared = bool(shared_dir)
+        self._work_dir = work_dir or str(default_work_dir())
+        root = Path(shared_dir) / f"deepep-{user_name()}" if shared_dir else resolve_work_dir(work_dir)
+        self._place = Place(root, run_id, login)
+
+    def serve(self, do: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Carries out ``do`` and returns its answer. Raises SlurmError, OSError, ValueError."""
+        known: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "stage": self._stage,
+            "submit": self._submit,
+            "recorded": self._recorded,
+            "watch": self._watch,
+            "cancel": self._cancel,
+            "fetch": self._fetch,
+            "part": self._part,
+            "release": self._release,
+            "look": self._look,
+            "clean": self._clean,
+        }
+        return known[do](given)
+
+    def _stage(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        missing = [name for name in NEEDED if shutil.which(name) is None]
+        if missing:
+            raise OSError(f"the login host has no {', '.join(missing)}: name another deepep_slurm_login")
+        version = ask(["sinfo", "--version"], 10.0).strip()
+        ensure_work_dir(self._place.root)
+        changed = stage(
+            str(self._place.root), self._place.run_id, self._place.login, "", given["archive"],
+            given["sha256"], given["plan"], {},
+        )  # fmt: skip
+        return {"changed": changed, "version": version}
+
+    def _submit(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        done = jobs.submit(
+            self._place, given["orders"], self._shared, self._work_dir, float(given["patience_s"])
+        )
+        return {"changed": True, "jobs": done}
+
+    def _recorded(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {"jobs": jobs.recorded(self._place, given["runs"])}
+
+    def _watch(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "jobs": jobs.watch(
+                self._place,
+                given["jobs"],
+                given.get("seen") or {},
+                float(given.get("wait_s", 0)),
+                float(given.get("poll_s", 5)),
+                float(given.get("patience_s", 0)),
+                self._shared,
+            )
+        }
+
+    def _cancel(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        states = jobs.cancel(
+            given["jobs"], float(given["wait_s"]), float(given["poll_s"]), float(given["patience_s"])
+        )
+        return {"changed": bool(states), "states": states}
+
+    def _fetch(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        run = str(given["run"])
+        problem = None
+        record = read_json(self._place.job(str(given["job"])) / "submitted.json") or {}
+        if not self._shared and record and given.get("ask", True):
+            problem = fetch(self._place, run, record)
+        folder, parts, hosts = pack_run(self._place, run, str(given["job"]), int(given["part_bytes"]))
+        if len(parts) == 1 and parts[0]["bytes"] <= int(given["inline_bytes"]):
+            parts[0]["content"] = base64.b64encode((folder / parts[0]["name"]).read_bytes()).decode()
+        return {"changed": True, "problem": problem, "folder": str(folder), "parts": parts, "hosts": hosts}
+
+    def _part(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        path = self._place.job(str(given["run"])) / "parts" / safe_relative(str(given["name"]))
+        return {"content": base64.b64encode(path.read_bytes()).decode()}
+
+    def _release(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        let_go(self._place, str(given["job"]))
+        return {"changed": True}
+
+    def _look(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for run, wanted in given["runs"].items():
+            record = read_json(self._place.job(str(wanted["job"])) / "submitted.json") or {}
+            if not self._shared and record:
+                fetch(self._place, run, record, "look")
+            found[run] = {host: self._look_at(host, run, have) for host, have in wanted["have"].items()}
+        return {"runs": found}
+
+    def _look_at(self, host: str, run: str, have: Mapping[str, int]) -> dict[str, Any]:
+        folder = run_dir(self._place.base / host, run)
+        logs = {}
+        for stream in STREAMS:
+            try:
+                with (folder / "logs" / f"{stream}.txt").open("rb") as file:
+                    file.seek(int(have.get(stream, 0)))
+                    logs[stream] = base64.b64encode(file.read(CHUNK)).decode("ascii")
+            except FileNotFoundError:
+                logs[stream] = ""
+        return {"state": read_state(folder), "logs": logs}
+
+    def _clean(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Removes the session's files here, unless a run's are still needed; ``keep`` lists those."""
+        removed = []
+        if self._place.run_id and self._place.base.is_dir() and not given.get("keep"):
+            shutil.rmtree(self._place.base, ignore_errors=True)
+            removed.append(str(self._place.base))
+        for path in (self._place.root / "locks", self._place.root):
+            try:
+                path.rmdir()
+            except OSError:
+                continue
+        return {"changed": bool(removed), "removed": removed, "kept": list(given.get("keep") or ())}
+
+
+def serve(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the answer to the module's parameters."""
+    service = Service(
+        parameters["run_id"], parameters["login"], parameters["shared_dir"], parameters["work_dir"]
+    )
+    return service.serve(parameters["do"], json.loads(parameters["given"]))
