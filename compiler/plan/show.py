@@ -50,9 +50,11 @@ def _run(run: Run, explain_hosts: bool) -> Iterator[str]:
     if explain_hosts:
         yield f"               {printable(run.why_hosts)}"
     yield f"  program      {run.program}, {run.mode} mode, backend {run.backend}"
-    yield f"  container    {run.container_runtime}"
-    if run.image is not None and run.container_runtime != "none":
+    yield f"  container    {run.container_runtime}{_changes(run)}"
+    if run.image is not None and run.image_source is not None:
         yield f"  image        {printable(run.image)}"
+        if run.image_source.reference != run.image:
+            yield f"               as {printable(run.image_source.reference)}"
     yield f"  time limit   {duration(run.time_limit_s)}"
     for after in run.after:
         yield f"  after        {after.type} {after.run}"
@@ -69,6 +71,17 @@ def _run(run: Run, explain_hosts: bool) -> Iterator[str]:
         for item in items:
             yield f"  {label:<12} {_short(item)}"
     yield f"  command      {_short(' '.join(_text(part) for part in run.argv), 4 * _LONGEST)}"
+
+
+def _changes(run: Run) -> str:
+    """Returns how the inventory changes the container's defaults, as one more part of a line."""
+    if run.container is None:
+        return ""
+    words = [] if run.container.privileged else ["not privileged"]
+    words += ["with the image's entry point"] if run.container.entrypoint else []
+    words += [f"without {name}" for name in run.container.without]
+    words += [_quoted(option) for option in run.container.options]
+    return "".join(f", {printable(word)}" for word in words)
 
 
 def _plain(value: object) -> str:

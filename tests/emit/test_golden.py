@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compiler import __version__
-from tests.emit.bundles import GOLDEN, content
+from tests.emit.bundles import GOLDEN, compile_to, content
 
 EXPECTED = GOLDEN / "bundle"
 UPDATE = bool(os.environ.get("DEEPEP_UPDATE_GOLDEN"))
@@ -42,3 +42,17 @@ def test_the_files(found: dict[str, bytes]) -> None:
 @pytest.mark.parametrize("name", sorted(content(EXPECTED)))
 def test_a_file(found: dict[str, bytes], name: str) -> None:
     assert found[name].decode() == (EXPECTED / name).read_text(encoding="utf-8")
+
+
+CONTAINERS = GOLDEN / "containers"
+OF_CONTAINERS = ("inventory/hosts.yml", "plan.json", "site.yml")
+"""What differs with containers; the other files are the same."""
+
+
+def test_a_bundle_with_containers(tmp_path: Path) -> None:
+    files = emitted(compile_to(tmp_path / "bundle", CONTAINERS / "input"))
+    for name in OF_CONTAINERS:
+        if UPDATE:
+            (CONTAINERS / "bundle" / name).parent.mkdir(parents=True, exist_ok=True)
+            (CONTAINERS / "bundle" / name).write_bytes(files[name])
+        assert files[name].decode() == (CONTAINERS / "bundle" / name).read_text(encoding="utf-8")

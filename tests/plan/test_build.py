@@ -12,10 +12,11 @@ from compiler.diagnostics.codes import code_of
 from compiler.diagnostics.model import Diagnostic, Severity
 from compiler.inventory.model import Inventory
 from compiler.plan.build import DEFAULT_TIME_LIMIT_S, build_plan
-from compiler.plan.model import Join, Plan, Run, Variable
+from compiler.plan.model import Container, ImageSource, Join, Plan, Run, Variable
 from compiler.plan.support import not_executable
+from compiler.resources import host_code
 from compiler.scenario.model import Entry
-from compiler.schema.store import load
+from compiler.schema.store import load, properties
 from tests.plan.samples import LOCAL, case, entry, inventory, of_hostvars, scenario
 
 
@@ -148,6 +149,31 @@ def test_the_command_of_an_image() -> None:
     )
     assert list(run.config)[-1] == "num_iterations"
     assert run.image == "registry#team/image:tag"
+    assert run.image_source == ImageSource("registry", "registry/team/image:tag", "registry")
+    assert run.container == Container(True, False, (), ())
+
+
+def test_the_inventory_changes_the_container() -> None:
+    hosts = inventory(
+        deepep_container_runtime="enroot",
+        deepep_container_privileged=False,
+        deepep_container_entrypoint="yes",
+        deepep_container_without=["gpus"],
+        deepep_container_options=["--env=A"],
+        deepep_jit_cache_dir="/local/jit",
+    )
+    run = run_of(entry("a", case(docker_image_url="/images/a.sqsh")), hosts=hosts)
+    assert run.container == Container(False, True, ("gpus",), ("--env=A",))
+    assert run.image_source == ImageSource("squashfs", "/images/a.sqsh", None)
+    assert Run.from_json(run.to_json()) == run
+
+
+def test_the_names_of_the_containers_defaults_are_those_that_the_inventory_may_leave_out() -> None:
+    host_code()
+    from deepep_host.container_defaults import NAMES
+
+    allowed = properties("inventory")["deepep_container_without"]["items"]["enum"]  # type: ignore[index,call-overload]
+    assert sorted(allowed) == sorted(NAMES)
 
 
 def test_config_has_cloudais_keys_in_its_order_and_ours_after_them() -> None:
@@ -336,9 +362,9 @@ def test_nothing_is_ignored_in_silence() -> None:
 
 
 def test_what_cannot_run_yet_is_planned_and_refused() -> None:
-    hosts = inventory(deepep_container_runtime="enroot", deepep_backend="deepep")
+    hosts = inventory(deepep_launcher="slurm", deepep_container_runtime="enroot", deepep_backend="deepep")
     plan = plan_of(entry("a", case(docker_image_url="r#i:t"), iterations=2), hosts=hosts)
-    messages = [found.message for found in not_executable(plan)]
-    assert "deepep_container_runtime = 'enroot'" in messages[0]
-    assert "(a/0 and 1 more runs)" in messages[0]
+    (message,) = [found.message for found in not_executable(plan)]
+    assert "deepep_container_runtime with deepep_launcher: slurm = 'enroot'" in message
+    assert "(a/0 and 1 more runs)" in message
     assert not_executable(plan_of(entry("a"))) == []

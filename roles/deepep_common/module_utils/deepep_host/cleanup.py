@@ -78,6 +78,10 @@ def _remove_empty(work_dir: Path, host: str) -> None:
     if remove_if_free(lock_path(work_dir, host)):
         _rmdir(work_dir / "locks")
     _rmdir(work_dir / "images")
+    # Compiled kernels stay for the next session; what holds none goes.
+    for of_image in sorted((work_dir / "jit").glob("*")):
+        _rmdir(of_image)
+    _rmdir(work_dir / "jit")
     _rmdir(work_dir)
 
 
