@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import images
+from tests.cluster import enroot_stand_in, images
 from tests.cluster.conftest import need_lab
 from tests.cluster.lab import REPOSITORY, Lab
 from tests.cluster.machine import Host
@@ -107,7 +107,9 @@ class Box:
         return state
 
     def containers(self, *filters: str) -> list[str]:
-        """Returns the ids of all containers, running or not."""
+        """Returns the ids of all containers, running or not; enroot has processes alone."""
+        if self.runtime == "enroot":
+            return []
         words = [word for each in filters for word in ("--filter", each)]
         return self.host.run(self.runtime, "ps", "--all", "--quiet", "--no-trunc", *words).stdout.split()
 
@@ -333,3 +335,93 @@ def test_an_unprivileged_container_with_options_of_its_own(box: Box) -> None:
     assert record["inside"]["hostname"] == "other"
     assert "--cap-add=IPC_LOCK" in record["create"]
     assert "--privileged" not in record["create"]
+
+
+class Enroot(Box):
+    """The stand-in for enroot (enroot_stand_in.py) in its place on the host."""
+
+    def image(self, name: str = "frame", **content: Any) -> dict[str, Any]:
+        """Returns images.json's entry of a file that the stand-in takes for a squashfs."""
+        path = f"/srv/{name}.sqsh"
+        content = {"environment": ["PATH=/usr/bin:/bin"], **content}
+        self.host.root(path).write_bytes(b"hsqs" + json.dumps(content).encode())
+        return {"runtime": "enroot", "id": path, "digest": None, "file": path}
+
+    def calls(self, run_id: str = "20260101_000000-abcdef") -> list[dict[str, Any]]:
+        """Returns what the stand-in was called with."""
+        path = self.host.root(f"{self.folder}/work/{run_id}/node1/enroot/calls.jsonl")
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def enroot(boxes: dict[str, Box]) -> Iterator[Enroot]:
+    of_podman = boxes["podman"]
+    host = of_podman.host
+    program = host.root("/usr/local/bin/enroot")
+    program.write_text(Path(enroot_stand_in.__file__).read_text())
+    program.chmod(0o755)
+    box = Enroot(host, "enroot", of_podman._archives, of_podman._driver)
+    yield box
+    for process in host.of_benchmark():
+        host.run("kill", "-9", str(process.pid), check=False)
+    program.unlink()
+    host.run("rm", "-rf", box.folder)
+
+
+def test_recorded_enroot_gets_what_it_needs_and_the_plans_environment_wins(enroot: Enroot) -> None:
+    image = enroot.image(
+        files={"/etc/rc": 'echo from the entry point; exec "$@"'},
+        environment=["NCCL_DEBUG=TRACE", "LD_LIBRARY_PATH=/opt/lib", "PATH=/usr/bin:/bin"],
+    )
+    env = {"NCCL_DEBUG": "INFO", "LINES": "one\ntwo=2", "LD_LIBRARY_PATH": "/mine:$LD_LIBRARY_PATH"}
+    # The host's own settings, which enroot would follow.
+    enroot.host.root("/etc/environment").touch()
+    enroot.start("say=first", image=image, env=env, mounts=("/srv:/srv/of/host:ro",))
+    state = enroot.wait()
+    assert (state["outcome"], state["exit_code"], state["cause"]) == ("exited", 0, None)
+    assert enroot.file("logs/stdout.txt").read_text() == "first\n"
+    variables = json.loads(enroot.file("logs/environment.json").read_text())["variables"]
+    assert {name: variables[name] for name in env} == {**env, "LD_LIBRARY_PATH": "/mine:/opt/lib"}
+    create, start = enroot.calls()
+    base = f"{enroot.folder}/work/20260101_000000-abcdef/node1"
+    assert create["argv"][:3] == ["create", "--force", "--name"]
+    assert create["argv"][4] == "/srv/frame.sqsh"
+    for name in ("DATA", "CACHE", "RUNTIME", "TEMP"):
+        assert start["env"][f"ENROOT_{name}_PATH"].startswith(f"{base}/enroot/")
+    assert {start["env"][f"ENROOT_{name}"] for name in ("MOUNT_HOME", "REMAP_ROOT", "LOGIN_SHELL")} == {"no"}
+    assert start["argv"][:2] == ["start", "--rw"]
+    assert "--env=DEEPEP_RUN_ID" in start["argv"]
+    assert f"--mount={base}/runs/run/0:{base}/runs/run/0:none:x-create=dir,rbind,rw" in start["argv"]
+    assert "--mount=/srv:/srv/of/host:none:x-create=dir,rbind,ro" in start["argv"]
+    assert "--root" not in start["argv"]
+    assert not [word for word in start["argv"] if "INFO" in word]
+    # Unpacked once per session, and gone with it.
+    enroot.start("say=second", image=image, run="again", container={"entrypoint": True})
+    assert enroot.wait("again")["exit_code"] == 0
+    assert enroot.file("logs/stdout.txt", "again").read_text() == "from the entry point\nsecond\n"
+    assert [call["argv"][0] for call in enroot.calls()] == ["create", "start", "start"]
+    enroot.ask("clean")
+    assert not enroot.host.exists(base)
+
+
+def test_nothing_in_recorded_enroot_outlives_those_who_hold_the_run(enroot: Enroot) -> None:
+    enroot.start(*HANG, image=enroot.image())
+    state = enroot.running()
+    for pid in (state["guardian"]["pid"], state["pid"]):
+        enroot.host.run("kill", "-9", str(pid))
+    enroot.until(enroot.nothing_left, "all is gone")
+    assert enroot.ask("observe")["outcome"] == "lost"
+
+
+def test_what_recorded_enroot_refuses_is_the_cause(enroot: Enroot) -> None:
+    enroot.host.root("/srv/broken.sqsh").write_text("no squashfs")
+    enroot.start("say=x", image={"runtime": "enroot", "id": "/srv/broken.sqsh"})
+    state = enroot.wait()
+    assert state["outcome"] == "start_failed"
+    assert state["cause"] == "container could not be started: [ERROR] Invalid image format: /srv/broken.sqsh"
+    enroot.ask("clean")
+    enroot.start("say=x", image=enroot.image(), python="python7")
+    assert f"image {IMAGE} has no python7: use an image with Python 3.8" in enroot.wait()["cause"]
+    enroot.ask("clean")
+    found = enroot.start("say=x", image=enroot.image(), mounts=("/srv:/a b",))
+    assert "enroot cannot mount '/a b'" in found["refused"]

@@ -35,6 +35,8 @@ class Mount(NamedTuple):
     source: str
     target: str
     read_only: bool
+    folder: bool = True
+    """Whether the source is a directory; it need not be there yet."""
 
 
 class Image(NamedTuple):
@@ -148,7 +150,7 @@ def parse_mount(text: str) -> Mount:
     except OSError:
         # The runtime may see what this user does not.
         return Mount(source, target, read_only)
-    return Mount(source, target, read_only)
+    return Mount(source, target, read_only, Path(source).is_dir())
 
 
 def _jit_cache(rows: Sequence[Default], image: Image, work_dir: Path, configured: str) -> str:
@@ -287,10 +289,8 @@ def enroot_mount(mount: Mount) -> str:
     for path in (mount.source, mount.target):
         if ":" in path or any(char.isspace() for char in path):
             raise LaunchError(f"enroot cannot mount {path!r}: it has a blank or a colon in it")
-    kind = "dir" if Path(mount.source).is_dir() else "file"
-    bind = "rbind" if kind == "dir" else "bind"
-    access = "ro" if mount.read_only else "rw"
-    return f"--mount={mount.source}:{mount.target}:none:x-create={kind},{bind},{access}"
+    how = "x-create=dir,rbind" if mount.folder else "x-create=file,bind"
+    return f"--mount={mount.source}:{mount.target}:none:{how},{'ro' if mount.read_only else 'rw'}"
 
 
 def within_limits(option: str) -> str:
