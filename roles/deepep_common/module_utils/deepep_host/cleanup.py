@@ -70,7 +70,8 @@ def _remove(work_dir: Path, session: str, base: Path, runs: list[str] | None) ->
     else:
         for run in runs:
             shutil.rmtree(run_dir(base, run), ignore_errors=True)
-        shutil.rmtree(base / "program", ignore_errors=True)
+        for name in ("program", "enroot"):
+            shutil.rmtree(base / name, ignore_errors=True)
     _rmdir(work_dir / session)
 
 
