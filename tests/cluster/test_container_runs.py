@@ -9,16 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import images, staged
+from tests.cluster import images
 from tests.cluster.conftest import need_lab
 from tests.cluster.lab import REPOSITORY, Lab
 from tests.e2e.conftest import COMPILER
 
 pytestmark = pytest.mark.cluster
 
-IMAGE = "registry.example.com#team/deepep:1"
+ARCHIVE = "/srv/image.tar"
+"""Where each host has the image, as an archive of docker save; staging from a registry: tests/image."""
+
 WORK_DIR = "/var/tmp/deepep-containers"  # noqa: S108 - of the lab's hosts
 TORCH = (REPOSITORY / ".venv-torch").resolve()
+# The image's own interpreter with torch would be in it; a gigabyte of it is mounted instead.
+_MOUNTED = (TORCH, (TORCH / "bin" / "python").resolve().parents[1])
+COMMON: dict[str, Any] = {
+    "deepep_container_runtime": "podman",
+    "deepep_container_mounts": [*images.MOUNTS, *(f"{path}:{path}:ro" for path in _MOUNTED)],
+    "deepep_work_dir": WORK_DIR,
+}
 
 OF_SEED_PAGE = '''
 """A stand-in for the image's own benchmark at the seed page's path: no torch.distributed, figures made up."""
@@ -52,10 +61,18 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+def put(lab: Lab, folder: Path, **how: Any) -> str:
+    """Puts an image on every host as a file; returns its id."""
+    image = images.frame(folder / "image.tar", "team/deepep:1", **how)
+    for host in lab.hosts:
+        host.root(ARCHIVE).write_bytes((folder / "image.tar").read_bytes())
+    return image
+
+
 def write(folder: Path, name: str, *, extra: str = "", **arguments: object) -> Path:
     """Writes a scenario of one small test and returns its path."""
     (folder / "tests").mkdir(exist_ok=True)
-    values = {"docker_image_url": IMAGE, "tokens": 32, "num_experts": 16, "num_topk": 4, "hidden_size": 256,
+    values = {"docker_image_url": ARCHIVE, "tokens": 32, "num_experts": 16, "num_topk": 4, "hidden_size": 256,
               "num_warmups": 1, "num_iterations": 3, **arguments}  # fmt: skip
     lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items())
     (folder / "tests" / f"{name}.toml").write_text(
@@ -83,28 +100,15 @@ def run(lab: Lab, folder: Path, scenario: Path, variables: dict[str, Any], code:
 
 
 def test_the_bundled_program_passes_in_podman_on_two_hosts(lab: Lab, tmp_path: Path) -> None:
-    image = images.frame(tmp_path / "frame.tar", "registry.example.com/team/deepep:1")
-    staged.load(lab.hosts, "podman", tmp_path / "frame.tar")
-    entry = {"runtime": "podman", "id": image, "digest": "sha256:" + "5" * 64, "file": None}
-    # The image's own interpreter with torch would be here; a gigabyte of it is mounted instead.
-    torch = [TORCH, (TORCH / "bin" / "python").resolve().parents[1]]
-    with staged.images(lab.hosts, WORK_DIR, {IMAGE: entry}) as variables:
-        folder = run(
-            lab,
-            tmp_path,
-            write(tmp_path, "bundled"),
-            {
-                **variables,
-                "deepep_container_runtime": "podman",
-                "deepep_container_mounts": [*images.MOUNTS, *(f"{path}:{path}:ro" for path in torch)],
-                "deepep_python": str(TORCH / "bin" / "python"),
-                "deepep_backend": "gloo",
-                "deepep_gpus_per_node": 1,
-                "deepep_master_interface": "eth0",
-                "deepep_work_dir": WORK_DIR,
-            },
-            0,
-        )
+    image = put(lab, tmp_path)
+    variables = {
+        **COMMON,
+        "deepep_python": str(TORCH / "bin" / "python"),
+        "deepep_backend": "gloo",
+        "deepep_gpus_per_node": 1,
+        "deepep_master_interface": "eth0",
+    }
+    folder = run(lab, tmp_path, write(tmp_path, "bundled"), variables, 0)
     verdict = json.loads((folder / "verdict.json").read_text())
     assert verdict["verdict"] == "PASS", verdict
     for host in lab.hosts:
@@ -123,29 +127,22 @@ def test_an_images_own_benchmark_is_unverified_and_its_failure_ends_the_other_ho
     lab: Lab, tmp_path: Path
 ) -> None:
     place = "/workspace/dp-benchmark/benchmark"
-    image = images.frame(
-        tmp_path / "own.tar",
-        "registry.example.com/team/deepep:1",
+    put(
+        lab,
+        tmp_path,
         files={f"{place}/benchmark.py": OF_SEED_PAGE, f"{place}/benchmark_ll.py": OF_SEED_PAGE},
         env={"PATH": f"{TORCH}/bin:/usr/bin:/bin"},
         workdir="/workspace",
     )
-    staged.load(lab.hosts, "podman", tmp_path / "own.tar")
-    entry = {"runtime": "podman", "id": image, "digest": None, "file": None}
-    torch = [TORCH, (TORCH / "bin" / "python").resolve().parents[1]]
-    with staged.images(lab.hosts, WORK_DIR, {IMAGE: entry}) as variables:
-        common = {
-            **variables,
-            "deepep_container_runtime": "podman",
-            "deepep_program": "image",
-            "deepep_container_mounts": [*images.MOUNTS, *(f"{path}:{path}:ro" for path in torch)],
-            "deepep_backend": "deepep_v1",
-            "deepep_gpus_per_node": 8,
-            "deepep_work_dir": WORK_DIR,
-        }
-        good = run(lab, tmp_path, write(tmp_path, "good", hidden_size=2048), common, 3)
-        bad = write(tmp_path, "bad", hidden_size=2048, extra='extra_env_vars = {FAILS = "1"}')
-        bad_folder = run(lab, tmp_path, bad, common, 3)
+    variables = {
+        **COMMON,
+        "deepep_program": "image",
+        "deepep_backend": "deepep_v1",
+        "deepep_gpus_per_node": 8,
+    }
+    good = run(lab, tmp_path, write(tmp_path, "good", hidden_size=2048), variables, 3)
+    bad = write(tmp_path, "bad", hidden_size=2048, extra='extra_env_vars = {FAILS = "1"}')
+    bad_folder = run(lab, tmp_path, bad, variables, 3)
     verdict = json.loads((good / "verdict.json").read_text())
     assert verdict["verdict"] == "UNVERIFIED", verdict
     assert "tokens 32 in /workspace" in (good / "stdout.txt").read_text()
