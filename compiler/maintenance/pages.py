@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from compiler.maintenance import arguments, diagnostics, error_catalogue, inventory, kernel_rules
+from compiler.maintenance import arguments, containers, diagnostics, error_catalogue, inventory, kernel_rules
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "arguments.md": arguments.page,
+    "containers.md": containers.page,
     "diagnostics.md": diagnostics.page,
     "error-catalogue.md": error_catalogue.page,
     "inventory.md": inventory.page,
