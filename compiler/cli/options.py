@@ -32,6 +32,14 @@ def add_inventory(parser: argparse.ArgumentParser, *, required: bool = True) -> 
     parser.add_argument("--ask-vault-pass", action="store_true", help="as Ansible's")
 
 
+def add_exclude(parser: argparse.ArgumentParser) -> None:
+    """Adds hosts that are left out."""
+    parser.add_argument(
+        "--exclude", metavar="HOST", action="append", default=[],
+        help="never choose this host; a name or a range such as node[01-04], may be given again",
+    )  # fmt: skip
+
+
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """Adds how Ansible connects; everything here is handed to ``ansible-playbook`` unchanged."""
     group = parser.add_argument_group("handed to ansible-playbook")

@@ -48,6 +48,7 @@ def plan_of(args: argparse.Namespace) -> Planned:
     """
     from compiler.diagnostics.locate import Locator
     from compiler.diagnostics.shown import shown
+    from compiler.inventory.nodes import bar
     from compiler.plan.build import build_plan
     from compiler.rules.test_source import as_error
     from compiler.scenario.load import load_scenario
@@ -59,6 +60,9 @@ def plan_of(args: argparse.Namespace) -> Planned:
     tests_dir = Path(args.tests_dir) if args.tests_dir else None
     scenario, findings = load_scenario(path, tests_dir)
     inventory, more = _inventory(args)
+    if inventory is not None and getattr(args, "exclude", None):
+        inventory, wrong = bar(inventory, args.exclude)
+        more = [*more, *wrong]
     findings = [*projects.findings, *map(as_error, findings), *more]
     plan = None
     if scenario is not None and inventory is not None:

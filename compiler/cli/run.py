@@ -18,6 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     options.add_scenario(parser)
     planning.add_inventory(parser)
+    options.add_exclude(parser)
     parser.add_argument(
         "-o", "--bundle", metavar="DIR", help="where the bundle goes (default: build/<scenario>)"
     )

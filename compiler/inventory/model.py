@@ -92,3 +92,5 @@ class Inventory:
     """What the user named as inventory, for messages."""
     hosts: Mapping[str, Host]
     groups: Mapping[str, tuple[str, ...]]
+    barred: frozenset[str] = frozenset()
+    """Hosts that this run of the compiler must not use (``--exclude``)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from compiler.diagnostics.codes import finding
@@ -47,6 +47,23 @@ class _Refused(Exception):
     def __init__(self, findings: list[Diagnostic]) -> None:
         super().__init__()
         self.findings = findings
+
+
+def bar(inventory: Inventory, texts: Sequence[str]) -> tuple[Inventory, list[Diagnostic]]:
+    """Returns the inventory without the hosts that ``--exclude`` names, and what is wrong with these."""
+    barred: set[str] = set()
+    findings: list[Diagnostic] = []
+    for text in texts:
+        try:
+            for part in split(text):
+                names = [part] if part in inventory.hosts else expand(part)
+                unknown = [name for name in names if name not in inventory.hosts]
+                if unknown:
+                    findings.append(_unknown_host(inventory, part, unknown, None))
+                barred.update(names)
+        except HostListError as error:
+            findings.append(finding("bad-node-spec", f"--exclude: {error}", None, fix=error.fix))
+    return replace(inventory, barred=frozenset(barred)), findings
 
 
 def names_hosts_only(inventory: Inventory, nodes: Sequence[NodeSpec]) -> bool:
@@ -109,11 +126,12 @@ def _known(inventory: Inventory, text: str, place: Place) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _unknown_host(inventory: Inventory, text: str, unknown: Sequence[str], place: Place) -> Diagnostic:
+def _unknown_host(inventory: Inventory, text: str, unknown: Sequence[str], place: Place | None) -> Diagnostic:
     shown = ", ".join(unknown[:_SHOWN]) + (
         f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     )
     message = f"the inventory {inventory.source} has no host {shown}"
+    message = message if place else f"--exclude: {message}"
     if len(unknown) > 1 or text != unknown[0]:
         message += f" (from {text!r})"
     if text in inventory.groups:
@@ -207,6 +225,9 @@ def _from_specs(
                 if name in taken:
                     findings.append(finding("host-named-twice", f"{name} is named twice", part.place))
                 taken.add(name)
+                if name in inventory.barred and name not in excluded:
+                    text = f"{name} is named here, and --exclude leaves it out"
+                    findings.append(finding("host-barred", text, part.place))
     if findings:
         raise _Refused(findings)
     hosts: list[str] = []
@@ -245,7 +266,7 @@ def _from_specs(
                 )
             ]
         )
-    return Choice(tuple(hosts), " + ".join(why) + _without(excluded, busy))
+    return Choice(tuple(hosts), " + ".join(why) + _without(excluded, busy, inventory.barred))
 
 
 def _of_group(
@@ -253,15 +274,20 @@ def _of_group(
 ) -> list[str]:
     partition = set(_members(inventory, part.partition))
     common = [name for name in _members(inventory, part.group) if name in partition]
-    free = [name for name in common if name not in excluded and name not in busy and name not in taken]
+    barred = inventory.barred
+    free = [name for name in common if name not in {*excluded, *barred, *busy, *taken}]
     wanted = len(free) if part.count is None else part.count
     if wanted > len(free) or not free:
         less = [
             f"{number} {reason}"
             for number, reason in (
                 (len(excluded.intersection(common)), "in exclude_nodes"),
-                (len((busy - excluded).intersection(common)), "busy with entries that run at the same time"),
-                (len((taken - excluded - busy).intersection(common)), "already taken by this entry"),
+                (len((barred - excluded).intersection(common)), "left out by --exclude"),
+                (
+                    len((busy - excluded - barred).intersection(common)),
+                    "busy with entries that run at the same time",
+                ),
+                (len((taken - excluded - barred - busy).intersection(common)), "already taken by this entry"),
             )
             if number
         ]
@@ -277,7 +303,8 @@ def _of_group(
 
 
 def _first(inventory: Inventory, excluded: set[str], wanted: int, place: Place, busy: set[str]) -> Choice:
-    free = [name for name in inventory.hosts if name not in excluded and name not in busy]
+    barred = inventory.barred
+    free = [name for name in inventory.hosts if name not in {*excluded, *barred, *busy}]
     if wanted > len(free):
         left = f", {len(free)} of them free" if len(free) < len(inventory.hosts) else ""
         raise _Refused(
@@ -285,7 +312,7 @@ def _first(inventory: Inventory, excluded: set[str], wanted: int, place: Place, 
                 finding(
                     "too-few-hosts",
                     f"{_count(wanted)} wanted, {inventory.source} has {len(inventory.hosts)}{left}"
-                    + _without(excluded, busy),
+                    + _without(excluded, busy, barred),
                     place,
                     fix=f"write num_nodes = {len(free)} or less, or add hosts to the inventory"
                     if free
@@ -294,11 +321,12 @@ def _first(inventory: Inventory, excluded: set[str], wanted: int, place: Place, 
             ]
         )
     first = "the first host" if wanted == 1 else f"the first {wanted} hosts"
-    return Choice(tuple(free[:wanted]), f"{first} of the inventory{_without(excluded, busy)}")
+    return Choice(tuple(free[:wanted]), f"{first} of the inventory{_without(excluded, busy, barred)}")
 
 
-def _without(excluded: set[str], busy: set[str]) -> str:
+def _without(excluded: set[str], busy: set[str], barred: frozenset[str]) -> str:
     text = f", without {', '.join(sorted(excluded))} (exclude_nodes)" if excluded else ""
+    text += f", without {', '.join(sorted(barred))} (--exclude)" if barred else ""
     return text + (f", without {', '.join(sorted(busy))} (busy with entries that overlap)" if busy else "")
 
 

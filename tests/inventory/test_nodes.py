@@ -8,7 +8,7 @@ import pytest
 
 from compiler.diagnostics.codes import code_of
 from compiler.diagnostics.model import Diagnostic, Place
-from compiler.inventory.nodes import Choice, choose_hosts, names_hosts_only
+from compiler.inventory.nodes import Choice, bar, choose_hosts, names_hosts_only
 from compiler.scenario.model import NodeSpec
 from tests.plan.samples import FILE, inventory
 
@@ -138,3 +138,46 @@ def test_names_hosts_only() -> None:
     assert names_hosts_only(INVENTORY, specs("nodes", ["node[01-02]"]))
     assert not names_hosts_only(INVENTORY, specs("nodes", ["node01", "GAIA:big:1"]))
     assert not names_hosts_only(INVENTORY, [])
+
+
+def barred(
+    *nodes: str, num_nodes: int | None = None, bars: Sequence[str]
+) -> tuple[Choice | None, list[Diagnostic]]:
+    without, findings = bar(INVENTORY, bars)
+    assert findings == []
+    return choose_hosts(without, specs("nodes", nodes), [], num_nodes, ENTRY)
+
+
+def test_barred_hosts_are_never_chosen() -> None:
+    choice, findings = barred("GAIA:GAIA:2", bars=["node[03-04]"])
+    assert (findings, choice and choice.hosts) == ([], ("node02", "node01"))
+    choice, _ = barred(num_nodes=2, bars=["node01", "node03,node04"])
+    assert choice is not None
+    assert choice.hosts == ("node02", "login")
+    assert choice.why.endswith("without node01, node03, node04 (--exclude)")
+
+
+def test_a_barred_host_that_is_named_is_an_error() -> None:
+    choice, (found,) = barred("node[01-02]", bars=["node02"])
+    assert choice is None
+    assert found.code == code_of("host-barred").code
+    assert found.message == "node02 is named here, and --exclude leaves it out"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "number", "part"),
+    [
+        (("GAIA:big:2",), None, "2 hosts are in both GAIA and big (1 left out by --exclude)"),
+        ((), 5, "has 5, 4 of them free, without node02 (--exclude)"),
+    ],
+)
+def test_too_few_hosts_are_left(nodes: tuple[str, ...], number: int | None, part: str) -> None:
+    choice, (found,) = barred(*nodes, num_nodes=number, bars=["node02"])
+    assert choice is None
+    assert (found.code, part in found.message) == (code_of("too-few-hosts").code, True), found.message
+
+
+def test_barring_what_the_inventory_lacks_is_an_error() -> None:
+    _, findings = bar(INVENTORY, ["node9", "node[01", "node01"])
+    assert [found.code for found in findings] == [code_of("unknown-host").code, code_of("bad-node-spec").code]
+    assert findings[0].message == "--exclude: the inventory inv has no host node9"
