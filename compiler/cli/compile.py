@@ -23,6 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     options.add_scenario(parser)
     planning.add_inventory(parser)
     options.add_exclude(parser)
+    options.add_selftest(parser)
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="where the bundle goes (default: build/<scenario>)"
     )

@@ -40,6 +40,14 @@ def add_exclude(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_selftest(parser: argparse.ArgumentParser) -> None:
+    """Adds the self-test."""
+    parser.add_argument(
+        "--selftest", action="store_true",
+        help="run the benchmark on every host alone first; hosts that fail take part in nothing else",
+    )  # fmt: skip
+
+
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """Adds how Ansible connects; everything here is handed to ``ansible-playbook`` unchanged."""
     group = parser.add_argument_group("handed to ansible-playbook")

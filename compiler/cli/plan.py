@@ -19,6 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     options.add_scenario(parser)
     planning.add_inventory(parser)
     options.add_exclude(parser)
+    options.add_selftest(parser)
     parser.add_argument("--explain-hosts", action="store_true", help="say why each run gets its hosts")
     parser.add_argument("--format", choices=["text", "json"], default="text", help="json: as plan.json")
 

@@ -66,7 +66,9 @@ def plan_of(args: argparse.Namespace) -> Planned:
     findings = [*projects.findings, *map(as_error, findings), *more]
     plan = None
     if scenario is not None and inventory is not None:
-        plan, more = build_plan(scenario, inventory, settings.assume)
+        plan, more = build_plan(
+            scenario, inventory, settings.assume, selftest=bool(getattr(args, "selftest", False))
+        )
         findings += more
     findings = shown(findings, lambda file: projects.of(file or path).switches, Locator())
     if any(found.severity is Severity.ERROR for found in findings):

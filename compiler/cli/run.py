@@ -19,12 +19,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     options.add_scenario(parser)
     planning.add_inventory(parser)
     options.add_exclude(parser)
+    options.add_selftest(parser)
     parser.add_argument(
         "-o", "--bundle", metavar="DIR", help="where the bundle goes (default: build/<scenario>)"
     )
     parser.add_argument(
         "--results-dir", metavar="DIR", default="results", help="where result trees go (default: results)"
     )
+    parser.add_argument(
+        "--preflight-only", action="store_true",
+        help="examine the hosts for this scenario and start nothing; 0 where every run could start, else 3",
+    )  # fmt: skip
     options.add_connection(parser)
 
 
@@ -44,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     session = create_directory(Path(args.results_dir).absolute(), plan.scenario)
     playbook = Playbook(
         bundle=bundle.absolute(),
-        name="site.yml",
+        name="preflight.yml" if args.preflight_only else "site.yml",
         inventories=tuple(planning.absolute(source) for source in args.inventory),
         extra_vars=(*args.extra_vars, f"deepep_results={session}"),
         options=pass_through(vars(args)),
@@ -56,10 +61,26 @@ def main(args: argparse.Namespace) -> int:
     except AnsibleMissingError as missing:
         print(f"deepep-compiler: {missing}", file=sys.stderr)
         return exit_codes.INPUT_ERROR
+    if args.preflight_only:
+        return _examined(session, outcome.code, interrupted=outcome.interrupted)
     if outcome.interrupted:
         print("interrupted", file=sys.stderr)
         halt(playbook, session, "interrupted")
     return _report(session, outcome.code, interrupted=outcome.interrupted)
+
+
+def _examined(session: Path, code: int, *, interrupted: bool) -> int:
+    from compiler.runner.preflight import text_of
+    from compiler.runner.run import log_tail
+
+    text = text_of(session)
+    if text is None:
+        print(f"{log_tail(session)}\ndeepep-compiler: ansible-playbook ended with {code}", file=sys.stderr)
+        return exit_codes.INTERRUPTED if interrupted else exit_codes.NOT_PASSED
+    print(text)
+    if interrupted:
+        return exit_codes.INTERRUPTED
+    return exit_codes.OK if code == 0 else exit_codes.NOT_PASSED
 
 
 def _report(session: Path, code: int, *, interrupted: bool) -> int:

@@ -17,6 +17,7 @@ _FEWEST_FORKS = 5
 _LONGEST_LINE = 80
 _MOST_FILES = 200
 _RUNS = "runs"
+_SELFTEST = "runs/selftest.yml"
 _ON_THE_HOST = ("container_runtime", "python", "work_dir", "jit_cache_dir", "master_interface")
 """Settings that roles read on each host; the others are in the plan."""
 
@@ -66,6 +67,11 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     files = list(_files(list(plan.groups_of_steps())))
     if plan.slurm is not None:
         files = [(f"{_RUNS}/0001.yml", list(plan.steps))]
+    shown = [{"path": path, "name": _title(steps)} for path, steps in files]
+    if plan.selftest:
+        shown.insert(0, {"path": _SELFTEST, "name": "Run every host alone"})
+        tried = list(plan.selftest)
+        yield _SELFTEST, environment.get_template("selftest.yml.j2").render(hosts=tried)
 
     # The hosts that Ansible talks to.
     hosts = [plan.slurm.login] if plan.slurm else list(plan.hosts)
@@ -89,7 +95,7 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
         environment.get_template("site.yml.j2").render(
             **common,
             images=any(run.container_runtime != "none" for run in plan.runs),
-            files=[{"path": path, "name": _title(steps)} for path, steps in files],
+            files=shown,
         ),
     )
     yield (
@@ -99,7 +105,7 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
             stand_ins=sorted({run.backend for run in plan.runs if not run.backend.startswith("deepep")}),
         ),
     )
-    for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml"):
+    for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml", "preflight.yml"):
         yield name, environment.get_template(f"{name}.j2").render(**common)
     if plan.slurm is not None:
         yield files[0][0], environment.get_template("slurm_run.yml.j2").render(**common)

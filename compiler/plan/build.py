@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from compiler import __version__
 from compiler.diagnostics.codes import prevents
@@ -27,6 +27,7 @@ from compiler.plan.model import (
     Text,
 )
 from compiler.plan.schedule import schedule
+from compiler.plan.selftest import PREFIX, WHY, SelfTests
 from compiler.rules import images
 from compiler.rules.assumptions import NOTHING, Assumptions
 from compiler.rules.runs import Point as RunPoint
@@ -42,14 +43,14 @@ FILES = ("results.json", "token_matrix.txt", "token_matrix_kb.txt")
 
 
 def build_plan(
-    scenario: Scenario, inventory: Inventory, assume: Assumptions = NOTHING
+    scenario: Scenario, inventory: Inventory, assume: Assumptions = NOTHING, *, selftest: bool = False
 ) -> tuple[Plan | None, list[Diagnostic]]:
     """Returns the plan, or None with all errors that nobody may ignore; other findings come with either.
 
     The plan is complete also for what cannot be executed yet (:mod:`compiler.plan.support`). ``assume``
-    changes the kernels' rules only, never the plan.
+    changes the kernels' rules only, never the plan. With ``selftest`` every host is tried alone first.
     """
-    builder = _Builder(scenario, inventory, assume)
+    builder = _Builder(scenario, inventory, assume, selftest=selftest)
     plan = builder.build()
     failed = any(prevents(found) for found in builder.findings)
     return (None if failed else plan), builder.findings
@@ -58,7 +59,9 @@ def build_plan(
 class _Builder:
     """Collects findings on the way, so that all errors are told in one go."""
 
-    def __init__(self, scenario: Scenario, inventory: Inventory, assume: Assumptions) -> None:
+    def __init__(
+        self, scenario: Scenario, inventory: Inventory, assume: Assumptions, *, selftest: bool
+    ) -> None:
         self._scenario = scenario
         inventory = slurm.compute_hosts(inventory)
         self._inventory = inventory
@@ -67,6 +70,7 @@ class _Builder:
         self._common = CommonSettings(inventory)
         self._checks = RunChecks(inventory)
         self._parts = _Parts()
+        self._selftests = SelfTests(inventory, assume) if selftest else None
         self.findings: list[Diagnostic] = []
 
     def build(self) -> Plan | None:
@@ -89,18 +93,38 @@ class _Builder:
         if order is None or not runs:
             return None
         used = {name for run in runs.values() for name in run.hosts}
+        alone = {run.hosts[0]: run for run in self._alone()}
         return Plan(
             compiler_version=__version__,
             scenario=self._scenario.name,
             description=None,
             launcher=next(iter(self._common.launchers)),
             hosts={name: _planned(host) for name, host in self._inventory.hosts.items() if name in used},
-            runs=tuple(runs[run] for run in dict.fromkeys(step.run for step in order.steps) if run in runs),
+            runs=(
+                *alone.values(),
+                *(runs[run] for run in dict.fromkeys(step.run for step in order.steps) if run in runs),
+            ),
             steps=order.steps,
             warnings=(),
             reports=self._scenario.reports,
             slurm=slurm.of_plan(self._inventory, runs.values()),
+            selftest={host: run.id for host, run in alone.items()},
         )
+
+    def _alone(self) -> Iterator[Run]:
+        """Yields the self-tests, where they are wanted."""
+        if self._selftests is None:
+            return
+        for test in self._selftests.choose():
+            entry = replace(
+                test.entry,
+                id=f"{PREFIX}{test.host}",
+                description=f"{test.entry.id} on {test.host} alone",
+                cases=(test.case,),
+            )
+            settings = self._inventory.hosts[test.host].settings
+            yield self._run(entry, 0, test.case, Choice((test.host,), WHY), settings, ())
+        self.findings += self._selftests.findings
 
     def _runs(
         self, entry: Entry, hosts: Mapping[Point, Choice], ids: Mapping[str, Sequence[str]]
@@ -116,6 +140,8 @@ class _Builder:
             if settings is None:
                 continue
             self.findings += self._checks.of_run(entry, case, settings)
+            if iteration == 0 and self._selftests is not None:
+                self._selftests.offer(entry, case, choice.hosts)
             if iteration == 0:
                 checked.append(self._point(case, choice, settings))
             yield self._run(entry, iteration, case, choice, settings, after)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -320,6 +320,8 @@ class Plan:
     warnings: tuple[str, ...]
     reports: Reports = ALL_REPORTS
     slurm: SlurmPlan | None = None
+    selftest: Mapping[str, str] = field(default_factory=dict)
+    """Host -> its self-test, a run that comes before the steps; empty without ``--selftest``."""
 
     def head_to_json(self) -> dict[str, object]:
         """Returns everything but the runs and steps, in the order of ``plan.json``."""
@@ -340,6 +342,7 @@ class Plan:
             "references": _references_to_json(self.reports.references),
             "warnings": list(self.warnings),
             **({"slurm": self.slurm.to_json()} if self.slurm else {}),
+            **({"selftest": dict(self.selftest)} if self.selftest else {}),
         }
 
     def to_json(self) -> dict[str, object]:
@@ -372,6 +375,7 @@ class Plan:
             warnings=tuple(data["warnings"]),
             reports=Reports(**data["reports"], references=_references_from_json(data["references"])),
             slurm=SlurmPlan.from_json(data["slurm"]) if "slurm" in data else None,
+            selftest=dict(data.get("selftest", {})),
         )
 
     def groups_of_steps(self) -> Iterator[tuple[Step, ...]]:

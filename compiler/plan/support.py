@@ -31,6 +31,12 @@ def not_executable(plan: Plan) -> list[Diagnostic]:
             value = value_of(plan, run)
             if value not in values:
                 found.setdefault((name, value), []).append(run.id)
+    if plan.selftest and plan.launcher != "ssh":
+        return [
+            finding(
+                "selftest-impossible", f"--selftest is for the ssh launcher, this is {plan.launcher}", None
+            )
+        ]
     return [
         finding(
             "not-implemented-yet",

@@ -10,10 +10,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 
 from deepep_controller import DeepEPAction
 from deepep_host import events
-from deepep_host.files import write_json
-from deepep_host.preflight import FAIL, compare, table, worst
+from deepep_host.files import now_iso, write_json
+from deepep_host.preflight import FAIL, compare, refusal, table, worst
 from deepep_host.preflight.model import entry
-from deepep_host.session import Session, gate
+from deepep_host.session import Session
 
 SILENT = {
     "result": FAIL,
@@ -24,7 +24,7 @@ SILENT = {
 class ActionModule(DeepEPAction):
     """Reads what every host registered as ``__deepep_preflight_result``, or what the session kept of it."""
 
-    ARGUMENTS = frozenset({"session", "fail", "json"})
+    ARGUMENTS = frozenset({"session", "fail", "json", "close"})
 
     def act(self) -> dict[str, Any]:
         session = self.session() if self.argument("session") and not self.check_mode else None
@@ -39,9 +39,10 @@ class ActionModule(DeepEPAction):
             "across": across,
         }
         if session:
-            write_json(session.folder / "preflight.json", whole)
-            refused = self._refuse(session, plan)
+            refused = self._refuse(session, plan, hosts, across)
             write_json(session.folder / "preflight.json", {**whole, "refused": refused})
+            if self.argument("close"):
+                session.update(status="preflight", ended_at=now_iso())
         self._display.display("\n".join(table(hosts, across)))
         if self.argument("json"):
             write_json(self.argument("json"), {**whole, "refused": refused, "found": hosts})
@@ -57,13 +58,15 @@ class ActionModule(DeepEPAction):
         found = kept or self._vars["hostvars"][host].get("__deepep_preflight_result") or {}
         return dict(found) if "checks" in found else dict(SILENT)
 
-    def _refuse(self, session: Session, plan: dict[str, Any]) -> dict[str, str]:
+    def _refuse(
+        self, session: Session, plan: dict[str, Any], hosts: dict[str, Any], across: list[dict[str, Any]]
+    ) -> dict[str, str]:
         """Skips now, before anything is staged, what could not start later."""
         refused = {}
         for run in plan["runs"]:
-            found = gate(session, {**run, "after": ()})
-            if found:
-                session.skip(run["id"], str(found["reason"]), found["because"])
-                refused[run["id"]] = str(found["reason"])
+            reason = refusal(run, hosts, across)
+            if reason:
+                session.skip(run["id"], reason)
+                refused[run["id"]] = reason
         events.append(session.results_dir, "preflight_hosts", refused=sorted(refused))
         return refused

@@ -12,9 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 
 from deepep_controller import DeepEPAction
 from deepep_host import events
-from deepep_host.preflight import reach, worst
+from deepep_host.preflight import reach
 from deepep_host.program import host_slice, pack_program
-from deepep_host.session import Session
 
 
 class ActionModule(DeepEPAction):
@@ -33,7 +32,6 @@ class ActionModule(DeepEPAction):
         if mine["runs"] and all(session.skipped(run) for run in mine["runs"]):
             return {"msg": f"no run can use {self.host}: nothing is staged"}
         preflight = session.preflight(self.host) or {}
-        listeners = self._listeners(session, plan)
         answer = self.call(
             "deepep_stage",
             run_id=session.run_id,
@@ -44,7 +42,7 @@ class ActionModule(DeepEPAction):
             sha256=sha256,
             slice=json.dumps(mine),
             torch=json.dumps(preflight.get("torch") or {}),
-            reach=json.dumps(reach.targets(plan, self.host, listeners)),
+            reach=json.dumps(reach.targets(plan, self.host, reach.listeners(session, plan))),
         )
         events.append(session.results_dir, "stage", host=self.host, problem=answer.problem)
         if answer.problem:
@@ -52,13 +50,6 @@ class ActionModule(DeepEPAction):
             for run in mine["runs"]:
                 session.skip(run, f"host {self.host} could not be staged: {answer.problem}")
             return {"msg": answer.problem, "staged": False}
-        if preflight:
-            # The network between hosts is tried here, since this step comes anyway (preflight/reach.py).
-            tried = reach.judge(plan, self.host, listeners, answer.values["reached"])
-            checks = [*preflight["checks"], *tried]
-            session.keep_preflight(self.host, {**preflight, "checks": checks, "result": worst(checks)})
+        # The network between hosts is tried here, since this step comes anyway (preflight/reach.py).
+        reach.keep(session, plan, self.host, answer.values["reached"])
         return {"changed": answer.values.get("changed", False), "staged": True, "msg": f"{files} files"}
-
-    def _listeners(self, session: Session, plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        found = {head: (session.preflight(head) or {}).get("listener") for head in reach.heads(plan)}
-        return {head: listener for head, listener in found.items() if listener}

@@ -235,6 +235,12 @@ def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | No
     refused = refusal(run, hosts, session.compared())
     if refused:
         return {"reason": refused, "because": None}
+    alone = session.plan().get("selftest") or {}
+    for host in hosts:
+        test = alone.get(host)
+        if test and test != run["id"] and session.verdict(test) not in COMPLETED:
+            reason = f"host {host} did not pass its self-test: {_first_reason(session, test)}"
+            return {"reason": reason, "because": test}
     for dependency in run.get("after", ()):
         other = dependency["run"]
         if dependency["type"] == "start_post_comp":
@@ -245,6 +251,12 @@ def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | No
         elif dependency["type"] == "start_post_init" and not _started(session, other):
             return {"reason": f"it starts once {other} runs, which was not started", "because": other}
     return None
+
+
+def _first_reason(session: Session, key: str) -> str:
+    found = read_json(session.run_dir(key) / "verdict.json") or {}
+    reasons = found.get("reasons") or [{}]
+    return f"{found.get('verdict', 'it has no verdict')}: {reasons[0].get('text', 'see its directory')}"
 
 
 def _started(session: Session, key: str) -> bool:

@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..rendezvous import RendezvousError, free_port, master_address
-from .model import FAIL, PASS, UNKNOWN, entry
+from .model import FAIL, PASS, UNKNOWN, entry, worst
+
+if TYPE_CHECKING:
+    from ..session import Session
 
 LIFETIME_S = 1800
 PATIENCE_S = 5.0
@@ -111,6 +114,20 @@ def _problem(listener: Mapping[str, Any], port: int, patience_s: float) -> str |
 
 
 # ---- on the controller ----
+
+
+def listeners(session: Session, plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the listeners that first hosts have left, by host."""
+    found = {head: (session.preflight(head) or {}).get("listener") for head in heads(plan)}
+    return {head: listener for head, listener in found.items() if listener}
+
+
+def keep(session: Session, plan: Mapping[str, Any], host: str, answers: Iterable[Mapping[str, Any]]) -> None:
+    """Adds what ``host`` reached to its preflight, where there was one."""
+    found = session.preflight(host)
+    if found is not None:
+        checks = [*found["checks"], *judge(plan, host, listeners(session, plan), answers)]
+        session.keep_preflight(host, {**found, "checks": checks, "result": worst(checks)})
 
 
 def heads(plan: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
