@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from compiler.maintenance import arguments, containers, diagnostics, error_catalogue, inventory, kernel_rules
+from compiler.maintenance import (
+    arguments,
+    containers,
+    diagnostics,
+    error_catalogue,
+    inventory,
+    kernel_rules,
+    preflight,
+)
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "arguments.md": arguments.page,
@@ -12,6 +20,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "diagnostics.md": diagnostics.page,
     "error-catalogue.md": error_catalogue.page,
     "inventory.md": inventory.page,
+    "preflight.md": preflight.page,
     "rules-kernels.md": kernel_rules.page,
 }
 """File name below ``docs/`` and what writes it."""

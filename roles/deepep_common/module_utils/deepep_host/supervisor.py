@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from . import container, engine, processes, stacks
+from . import container, counters, engine, processes, stacks
 from .box import SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
@@ -121,6 +121,7 @@ class Supervisor:
         self._started = time.monotonic()
         self._deadline = self._started + float(spec["time_limit_s"])
         self._progress_mtime = 0
+        self._counters: dict[str, int] = {}
         self._box = Box(folder, spec, log) if spec.get("container") else None
 
     def run(self) -> None:
@@ -202,6 +203,7 @@ class Supervisor:
         spec = self._spec
         argv = self._argv()
         env = self._box.command()[1] if self._box else spec["env"]
+        self._counters = counters.read()
         with self._log("stdout") as out, self._log("stderr") as err:
             program = subprocess.Popen(  # noqa: S603 - the plan's argv, no shell
                 argv,
@@ -290,6 +292,7 @@ class Supervisor:
         left += self._clear(outcome)
         self._follow()
         self._state["leftovers"] = left
+        counters.keep(self._folder / "logs" / counters.FILE, self._counters)
         self._finish(outcome, cause, code if outcome == "exited" else None)
 
     def _clear_box(self) -> list[str]:
