@@ -30,8 +30,7 @@ class SelfTest:
 class SelfTests:
     """Gathers the runs of a plan, then chooses for each host one that is possible on it alone.
 
-    Runs on several hosts come first, in the plan's order, so that as many hosts as can be have the same
-    arguments and can be compared.
+    Runs on most hosts come first, so that as many hosts as can be have the same arguments, to be compared.
     """
 
     def __init__(self, inventory: Inventory, assume: Assumptions) -> None:
@@ -52,7 +51,7 @@ class SelfTests:
                 self.findings.append(finding("selftest-impossible", text, entry.place))
                 return
         given: dict[str, SelfTest] = {}
-        for entry, case, hosts in sorted(self._offers, key=lambda offer: len(offer[2]) == 1):
+        for entry, case, hosts in sorted(self._offers, key=lambda offer: -len(offer[2])):
             open_hosts = [host for host in hosts if host not in given]
             alone = _alone(case)
             if open_hosts and self._possible(entry, alone, open_hosts[0]):
