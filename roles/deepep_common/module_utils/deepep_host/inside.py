@@ -66,6 +66,7 @@ class Inside:
     def run(self) -> int:
         """Starts the program and returns its exit status once nothing of it is left."""
         wake = self._listen()
+        _adopt_orphans()
         watched = os.open(self._folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
         killed_before = oom_kills()
         self._report = {"started_at": now_iso(), **surroundings()}
@@ -181,6 +182,16 @@ class Inside:
             strangers = [processes.describe(pid) for pid in alive()]
         left = processes.end_all(alive, float(self._spec["grace_s"]), self._reap)
         return [*strangers, *(processes.describe(pid) for pid in left)]
+
+
+def _adopt_orphans() -> None:
+    """Makes this process the parent of all orphans, as the first process of a PID namespace is by itself."""
+    if os.getpid() == 1:
+        return
+    try:
+        processes.become_subreaper()
+    except (ImportError, OSError) as error:
+        print(f"what the program leaves running may go unseen here: {error}", file=sys.stderr)
 
 
 def effective_environment(
