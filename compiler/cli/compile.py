@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,14 @@ def main(args: argparse.Namespace) -> int:
     return exit_codes.OK
 
 
-def compile_bundle(args: argparse.Namespace, target: Path | None) -> tuple[Plan, Path] | None:
+def compile_bundle(
+    args: argparse.Namespace,
+    target: Path | None,
+    narrow: Callable[[argparse.Namespace, Plan], Plan | None] | None = None,
+) -> tuple[Plan, Path] | None:
     """Writes the bundle to ``target`` (None: ``build/<scenario>``) and returns its plan and place.
 
+    ``narrow`` may take runs out of the plan, or refuse it (None, and the reason told).
     Findings go to standard error. None, and nothing written, where one of them is an error.
     """
     planned = planning.plan_of(args)
@@ -58,6 +64,10 @@ def compile_bundle(args: argparse.Namespace, target: Path | None) -> tuple[Plan,
     planning.show((*planned.findings, *refused))
     if refused:
         return None
+    if narrow is not None:
+        plan = narrow(args, plan)
+        if plan is None:
+            return None
     target = target or Path("build", plan.scenario)
     try:
         emit_bundle(plan, inventory, target)

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from compiler.settings import Projects
 
 
-def add_scenario(parser: argparse.ArgumentParser) -> None:
+def add_scenario(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Adds the scenario and where its tests lie."""
-    parser.add_argument("scenario", metavar="SCENARIO", help="scenario TOML")
+    parser.add_argument("scenario", metavar="SCENARIO", nargs=None if required else "?", help="scenario TOML")
     parser.add_argument(
         "--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside the scenario)"
     )

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiler.cli import exit_codes, options, planning
+
+if TYPE_CHECKING:
+    from compiler.plan.model import Plan
+    from compiler.runner.ansible import Playbook
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="compile a scenario, run it on the inventory's hosts, judge and report",
         description="Compiles a scenario, runs it on the inventory's hosts, fetches, judges and reports.",
     )
-    options.add_scenario(parser)
+    options.add_scenario(parser, required=False)
     planning.add_inventory(parser)
     options.add_exclude(parser)
     options.add_selftest(parser)
@@ -30,19 +35,39 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--preflight-only", action="store_true",
         help="examine the hosts for this scenario and start nothing; 0 where every run could start, else 3",
     )  # fmt: skip
+    parser.add_argument(
+        "--resume", metavar="RESULTS",
+        help="go on with a session: find what a lost controller left, repeat what has no PASS, keep the "
+        "rest; SCENARIO and -i may be left out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", metavar="ID", action="append", default=[],
+        help="run just this entry (Tests.1) or run (Tests.1/0), and what overlaps it; may be given again",
+    )  # fmt: skip
     options.add_connection(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Returns 0 when every run passed, 1 for bad input, 3 when one did not pass, 130 when interrupted."""
+    if args.resume is not None:
+        if args.preflight_only:
+            print("deepep-compiler run: error: --preflight-only goes without --resume", file=sys.stderr)
+            return exit_codes.USAGE
+        if args.scenario is not None and planning.lacks_inventory(args):
+            return exit_codes.USAGE
+        from compiler.cli.resume import resume
+
+        return resume(args)
+    if args.scenario is None:
+        print("deepep-compiler run: error: SCENARIO is required, or --resume RESULTS", file=sys.stderr)
+        return exit_codes.USAGE
     from compiler.cli.compile import compile_bundle
     from compiler.runner.ansible import AnsibleMissingError, Playbook, pass_through
-    from compiler.runner.run import halt, play
     from compiler.runner.session import create_directory
 
     if planning.lacks_inventory(args):
         return exit_codes.USAGE
-    compiled = compile_bundle(args, Path(args.bundle) if args.bundle else None)
+    compiled = compile_bundle(args, Path(args.bundle) if args.bundle else None, _part)
     if compiled is None:
         return exit_codes.INPUT_ERROR
     plan, bundle = compiled
@@ -56,17 +81,38 @@ def main(args: argparse.Namespace) -> int:
     )
     print(f"bundle: {bundle}\nresults: {session}", file=sys.stderr)
     try:
-        limits = {run.id: run.time_limit_s for run in plan.runs}
-        outcome = play(playbook, session, limits, verbose=bool(args.verbose))
+        return play_and_halt(args, playbook, session, plan)
     except AnsibleMissingError as missing:
         print(f"deepep-compiler: {missing}", file=sys.stderr)
         return exit_codes.INPUT_ERROR
+
+
+def _part(args: argparse.Namespace, plan: Plan) -> Plan | None:
+    """Returns what ``--only`` leaves of a plan; None, and the reason told, where that cannot run."""
+    if not args.only:
+        return plan
+    from compiler.cli import select
+    from compiler.plan.selection import part
+
+    chosen = select.only(args, plan)
+    return None if chosen is None else part(plan, chosen)
+
+
+def play_and_halt(args: argparse.Namespace, playbook: Playbook, session: Path, plan: Plan) -> int:
+    """Plays a bundle's ``site.yml`` and reports; what an interrupt leaves is stopped and fetched.
+
+    Raises AnsibleMissingError.
+    """
+    from compiler.runner.run import halt, play
+
+    limits = {run.id: run.time_limit_s for run in plan.runs}
+    outcome = play(playbook, session, limits, verbose=bool(args.verbose))
     if args.preflight_only:
         return _examined(session, outcome.code, interrupted=outcome.interrupted)
     if outcome.interrupted:
         print("interrupted", file=sys.stderr)
         halt(playbook, session, "interrupted")
-    return _report(session, outcome.code, interrupted=outcome.interrupted)
+    return finish(session, outcome.code, interrupted=outcome.interrupted)
 
 
 def _examined(session: Path, code: int, *, interrupted: bool) -> int:
@@ -83,7 +129,8 @@ def _examined(session: Path, code: int, *, interrupted: bool) -> int:
     return exit_codes.OK if code == 0 else exit_codes.NOT_PASSED
 
 
-def _report(session: Path, code: int, *, interrupted: bool) -> int:
+def finish(session: Path, code: int, *, interrupted: bool) -> int:
+    """Judges a session, writes its reports and prints the table; returns the command's exit code."""
     from compiler.report.write import NotAResultTreeError, write_reports
     from compiler.runner.run import log_tail
 

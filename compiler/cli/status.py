@@ -33,7 +33,10 @@ def main(args: argparse.Namespace) -> int:
     if session.status == "running" and any(run.under_way for run in known):
         asked = sessions.look(args, session)
         known = list(state.runs(session.directory))
-    print(f"{session.scenario}: session {session.run_id}, {session.status}, {session.directory}")
+    status = session.status
+    if status == "running" and not state.is_played(session.directory):
+        status = "running, but its controller is gone (run --resume takes it up, stop ends it)"
+    print(f"{session.scenario}: session {session.run_id}, {status}, {session.directory}")
     for run in known:
         print(f"  {run.id:24} {_text(run)}")
     return exit_codes.OK if asked else exit_codes.INPUT_ERROR

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic
-from compiler.emit.playbooks import render
+from compiler.emit.playbooks import HOSTS, render
 from compiler.inventory.model import Inventory
 from compiler.plan.model import Plan
 from compiler.resources import resource
@@ -55,8 +55,10 @@ class ForeignFolderError(Exception):
         return finding("foreign-folder", str(self), None)
 
 
-def emit_bundle(plan: Plan, inventory: Inventory, target: Path) -> Manifest:
+def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manifest:
     """Writes the bundle of ``plan`` to ``target`` and returns its manifest.
+
+    ``inventory`` may be another bundle, whose inventory it then gets.
 
     Written beside and renamed, so that ``target`` never holds half a bundle. An older bundle there is
     replaced; its ``results/``, and files in it that are not the compiler's, stay. Where it is the same
@@ -74,7 +76,7 @@ def emit_bundle(plan: Plan, inventory: Inventory, target: Path) -> Manifest:
     return manifest
 
 
-def _write(plan: Plan, inventory: Inventory, folder: Path) -> Manifest:
+def _write(plan: Plan, inventory: Inventory | Path, folder: Path) -> Manifest:
     files: dict[str, str] = {}
     made: set[Path] = set()
 
@@ -91,7 +93,12 @@ def _write(plan: Plan, inventory: Inventory, folder: Path) -> Manifest:
         files[name] = digest.hexdigest()
 
     write("plan.json", _plan_json(plan))
-    for name, text in render(plan, inventory):
+    if isinstance(inventory, Path):
+        write(HOSTS, iter([(inventory / HOSTS).read_bytes()]))
+        texts = render(plan, None)
+    else:
+        texts = render(plan, inventory)
+    for name, text in texts:
         write(name, iter([text.encode()]))
     source = resource("roles")
     for path in sorted(source.rglob("*")):

@@ -12,6 +12,7 @@ from compiler.emit import slurm, yaml_text
 from compiler.inventory.model import Inventory
 from compiler.plan.model import Plan, Run, SlurmPlan, Step, Verb
 
+HOSTS = "inventory/hosts.yml"
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEWEST_FORKS = 5
 _LONGEST_LINE = 80
@@ -41,8 +42,11 @@ class Play:
         return f"{sentence.capitalize()} {self.run}"
 
 
-def render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
-    """Yields path in the bundle and text of each file that is made for this plan, but for ``plan.json``."""
+def render(plan: Plan, inventory: Inventory | None) -> Iterator[tuple[str, str]]:
+    """Yields path in the bundle and text of each file that is made for this plan, but for ``plan.json``.
+
+    Without an inventory its file is not among them.
+    """
     for path, text in _render(plan, inventory):
         yield path, _allow_long(text) if path.endswith(".yml") else text
 
@@ -54,7 +58,7 @@ def _allow_long(text: str) -> str:
     return f"# yamllint disable rule:line-length\n{text}"
 
 
-def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
+def _render(plan: Plan, inventory: Inventory | None) -> Iterator[tuple[str, str]]:
     environment = Environment(  # noqa: S701  (YAML and text, nothing here is HTML)
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
@@ -79,10 +83,11 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
         "ansible.cfg",
         environment.get_template("ansible.cfg.j2").render(forks=max(len(hosts), _FEWEST_FORKS)),
     )
-    yield (
-        "inventory/hosts.yml",
-        environment.get_template("hosts.yml.j2").render(**_inventory(plan, inventory)),
-    )
+    if inventory is not None:
+        yield (
+            HOSTS,
+            environment.get_template("hosts.yml.j2").render(**_inventory(plan, inventory)),
+        )
     common = {
         "scenario": plan.scenario,
         "hosts": hosts,
@@ -107,10 +112,11 @@ def _render(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     )
     for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml", "preflight.yml"):
         yield name, environment.get_template(f"{name}.j2").render(**common)
-    if plan.slurm is not None:
+    if plan.slurm is not None and inventory is not None:
         yield files[0][0], environment.get_template("slurm_run.yml.j2").render(**common)
         yield from slurm.scripts(plan, inventory, environment)
         return
+    yield "adopt.yml", environment.get_template("adopt.yml.j2").render(hosts=hosts)
     of_run = {run.id: run for run in plan.runs}
     template = environment.get_template("run.yml.j2")
     for path, steps in files:

@@ -56,10 +56,17 @@ class Progress:
                 self._once("program staged")
                 if event.get("problem"):
                     self._line(f"{host}: {event.get('problem')}")
+                self._expired(host, event)
             case "cleanup":
                 self._once("hosts cleaned up")
                 if event.get("kept"):
                     self._line(f"{host}: not collected, kept there: {event.get('kept')}")
+                self._expired(host, event)
+
+    def _expired(self, host: object, event: Event) -> None:
+        gone = event.get("expired")
+        for text in gone if isinstance(gone, list) else ():
+            self._line(f"{host}: removed for its age {text}")
 
     def _of_run(self, key: str, event: Event) -> None:
         run = self._runs.get(key)
@@ -76,6 +83,10 @@ class Progress:
                 self._phase(key, host, str(event.get("phase")), _detail(event.get("progress")))
             case "start" | "rendezvous" | "collect" as kind:
                 self._phase(key, host, kind, "")
+            case "collecting":
+                done, whole = event.get("done"), event.get("total")
+                if isinstance(done, int | float) and isinstance(whole, int | float):
+                    self._phase(key, host, "collect", f"{done / 1e6:.0f} of {whole / 1e6:.0f} MB")
             case "ended":
                 code = event.get("exit_code")
                 ended = str(event.get("outcome")) + (f" with {code}" if code else "")

@@ -53,6 +53,16 @@ def runs(session: Path) -> Iterator[RunState]:
         )
 
 
+def is_played(session: Path) -> bool:
+    """Tells whether a playbook works on a session at this moment."""
+    from compiler.resources import host_code
+
+    host_code()
+    from deepep_host.session import playing
+
+    return playing(session) is not None
+
+
 def live_log(session: Path, run: str, host: str, stream: str) -> Path:
     """Returns where ``look.yml`` gathers a stream (``stdout``, ``stderr``) of a run that is under way."""
     return session / ".state" / "runs" / run / f"live-{host}.{stream}.txt"

@@ -119,7 +119,7 @@ class Bundle:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
             check=False,
         )
 

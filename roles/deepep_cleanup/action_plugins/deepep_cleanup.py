@@ -8,32 +8,37 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from deepep_controller import DeepEPAction
 from deepep_host import events
+from deepep_host.pack import LIMIT
 from deepep_host.session import Session
 
 
 class ActionModule(DeepEPAction):
-    """Without ``session``: everything of sessions that no longer run on the host."""
+    """Without ``session``: what sessions that no longer run on the host left longer than keep_days ago."""
 
-    ARGUMENTS = frozenset({"session", "work_dir", "uncollected"})
+    ARGUMENTS = frozenset({"session", "work_dir", "uncollected", "keep_days"})
 
     def act(self) -> dict[str, Any]:
         wanted: dict[str, Any] = {"host": self.host, "work_dir": self.argument("work_dir", "")}
         session = self.session() if self.argument("session") else None
+        everything = boolean(self.argument("uncollected", False))
         if session is not None:
-            wanted.update(
-                run_id=session.run_id, keep=[] if self.argument("uncollected", False) else self._keep(session)
-            )
+            wanted.update(run_id=session.run_id, keep=[] if everything else self._keep(session))
+        if session is None and everything:
+            wanted["keep_days"] = 0.0
+        elif self.argument("keep_days") is not None:
+            wanted["keep_days"] = float(self.argument("keep_days"))
         answer = self.call("deepep_cleanup", **wanted)
         if answer.problem:
             return {"msg": answer.problem, "kept": wanted.get("keep", [])}
         values = answer.values
         if session is not None:
-            events.append(
-                session.results_dir, "cleanup", host=self.host, kept=values["kept"], ended=values["ended"]
-            )
-        parts = [f"removed {len(values['removed'])} directories"]
+            told = {name: values[name] for name in ("kept", "ended", "expired")}
+            events.append(session.results_dir, "cleanup", host=self.host, **told)
+        parts = [f"removed {', '.join(values['removed']) or 'nothing'}"]
+        parts += [f"removed for its age {text}" for text in values["expired"]]
         parts += [f"ended {len(values['ended'])} processes"] if values["ended"] else []
         parts += [f"kept, not collected: {', '.join(values['kept'])}"] if values["kept"] else []
         parts += [f"still in use: {', '.join(values['in_use'])}"] if values["in_use"] else []
@@ -42,8 +47,9 @@ class ActionModule(DeepEPAction):
     def _keep(self, session: Session) -> list[str]:
         keep = []
         for run in session.plan()["runs"]:
-            note = session.note(run["id"], "collected-" + self.host)
+            note = session.note(run["id"], "collected-" + self.host) or {}
             started = session.host_state(run["id"], self.host)
-            if started and not (note or {}).get("complete"):
+            beyond = any(one["why"] == LIMIT for one in note.get("left_out") or ())
+            if started and (beyond or not note.get("complete")):
                 keep.append(run["id"])
         return keep

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.cleanup import clean
+from ansible.module_utils.deepep_host.cleanup import DAY_S, KEEP_DAYS, clean
 from ansible.module_utils.deepep_host.state import resolve_work_dir
 
 DOCUMENTATION = """
@@ -16,6 +16,9 @@ options:
   host: {description: Inventory name of this host., type: str, required: true}
   work_dir: {description: Work directory; empty for the default., type: str, default: ""}
   keep: {description: Runs whose files must stay., type: list, elements: str, default: []}
+  keep_days:
+    description: How long what was not collected of other sessions stays; 14 where nothing is said.
+    type: float
 author: deepep-compiler authors
 """
 
@@ -27,6 +30,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "work_dir": {"type": "str", "default": ""},
             "keep": {"type": "list", "elements": "str", "default": []},
+            "keep_days": {"type": "float", "default": KEEP_DAYS},
         },
         supports_check_mode=True,
     )
@@ -38,10 +42,11 @@ def main() -> None:
             given["run_id"],
             given["keep"],
             module.check_mode,
+            given["keep_days"] * DAY_S,
         )
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(done["removed"] or done["ended"]), **done)
+    module.exit_json(changed=bool(done["removed"] or done["ended"] or done["expired"]), **done)
 
 
 if __name__ == "__main__":

@@ -5,32 +5,46 @@ from __future__ import annotations
 import base64
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
 from ansible.errors import AnsibleError
-from deepep_controller import DeepEPAction
+from deepep_controller import Answer, DeepEPAction
 from deepep_host import events
-from deepep_host.assemble import distribute
+from deepep_host.assemble import distribute, target_of
 from deepep_host.files import now_iso, write_bytes
-from deepep_host.pack import BadArchive, digest, unpack
+from deepep_host.incoming import Busy, Incoming
+from deepep_host.pack import LIMIT, BadArchive, total_bytes
 from deepep_host.session import Session
 
 ATTEMPTS = 3
+AT_ONCE = 16
+"""Parts that a host packs ahead."""
+
+ROOM_LEFT = 256 * 1024 * 1024
+"""What fetching leaves free on the controller's disk, in bytes."""
+
+MIB = 1024 * 1024
+
+
+class Gone(Exception):
+    """The host could not be reached for too long."""
 
 
 class ActionModule(DeepEPAction):
     """Without ``run``: all runs of the session that this host took part in and that are not complete yet."""
 
-    ARGUMENTS = frozenset({"session", "run", "work_dir"})
+    ARGUMENTS = frozenset({"session", "run", "work_dir", "limit_mb", "lost_after_s"})
 
     def act(self) -> dict[str, Any]:
         key = self.argument("run")
         if self.check_mode:
             return {"msg": f"check mode: would collect {key or 'all runs'} from {self.host}"}
         session = self.session()
+        self._limit = int(self.argument("limit_mb", 0)) * MIB
         results = {
             run["id"]: self._collect(session, run)
             for run in session.plan()["runs"]
@@ -45,79 +59,157 @@ class ActionModule(DeepEPAction):
         }
 
     def _wanted(self, session: Session, run: dict[str, Any]) -> bool:
-        return not (session.note(run["id"], "collected-" + self.host) or {}).get("complete")
+        if session.kept(run["id"]) or not session.started(run["id"]):
+            return False
+        note = session.note(run["id"], "collected-" + self.host) or {}
+        beyond = any(one["why"] == LIMIT for one in note.get("left_out") or ())
+        return not note.get("complete") or (beyond and note.get("limit_bytes") != self._limit)
 
     def _collect(self, session: Session, run: dict[str, Any]) -> str | None:
         """Collects one run; returns None, or why it is incomplete."""
         key = run["id"]
-        if session.skipped(key):
+        if session.skipped(key) or session.kept(key):
             return None
         target = session.run_dir(key)
         target.mkdir(parents=True, exist_ok=True)
+        incoming = Incoming(session.note_path(key, "incoming-" + self.host).with_suffix(""))
+        try:
+            with incoming.alone():
+                state, index, short = self._bring(session, key, incoming)
+                names = incoming.finish()
+                placed = distribute(
+                    incoming.files, names, target, self.host, run["hosts"][0]["name"] == self.host
+                )
+                incoming.drop()
+        except (BadArchive, Busy, Gone, OSError) as error:
+            return self._note(session, key, str(error))
+        session.keep_host_state(key, self.host, state)
+        # What is collected while it still runs must be collected again.
+        problem = short or (None if state["status"] == "ended" else f"still {state['status']} there")
+        return self._note(session, key, problem, placed, index["left_out"])
+
+    def _bring(
+        self, session: Session, key: str, incoming: Incoming
+    ) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Fetches what is missing; returns state, index, and what the controller's disk had no room for.
+
+        Raises BadArchive, Gone, OSError.
+        """
         where = {
             "run_id": session.run_id,
             "host": self.host,
             "run": key,
             "work_dir": self.argument("work_dir", ""),
         }
-        answer = self.call("deepep_pack", **where)
-        if answer.problem:
-            return self._note(session, key, answer.problem)
-        state = answer.values.get("state")
-        if state is None:
-            return self._note(session, key, "there is nothing of this run on the host")
-        incoming = session.note_path(key, "incoming-" + self.host).with_suffix("")
-        fetched = incoming.with_name(incoming.name + ".parts")
-        shutil.rmtree(incoming, ignore_errors=True)
-        try:
-            source = Path(answer.values["folder"])
-            paths = [self._part(where, source, part, fetched) for part in answer.values["parts"]]
-            names = unpack(paths, incoming)
-        except (BadArchive, OSError) as error:
-            return self._note(session, key, str(error))
-        placed = distribute(incoming, names, target, self.host, run["hosts"][0]["name"] == self.host)
-        shutil.rmtree(fetched, ignore_errors=True)
-        session.keep_host_state(key, self.host, state)
-        # What is collected while it still runs must be collected again.
-        complete = state["status"] == "ended"
-        return self._note(session, key, None if complete else f"still {state['status']} there", placed)
-
-    def _part(self, where: dict[str, Any], source: Path, part: dict[str, Any], target: Path) -> Path:
-        """Fetches one part unless it is here already; returns its path. Raises BadArchive."""
-        path = target / part["name"]
+        # A host that was out of reach while the run lasted gets one chance, not a long wait.
+        lost = (session.host_state(key, self.host) or {}).get("outcome") == "lost"
+        self._patience = 0.0 if lost else float(self.argument("lost_after_s", 30))
         for _ in range(ATTEMPTS):
-            if digest(path) == part["sha256"]:
-                return path
-            content = part.get("content")
-            if content is not None:
-                write_bytes(path, base64.b64decode(content))
-                continue
-            target.mkdir(parents=True, exist_ok=True)
-            if self._play_context.become:
-                # Files of another user: only a module can read them.
-                answer = self.call("deepep_pack", part=part["name"], **where)
-                if answer.problem:
-                    raise BadArchive(answer.problem)
-                write_bytes(path, base64.b64decode(answer.values["content"]))
-            else:
-                self._fetch(source / part["name"], path)
-        if digest(path) == part["sha256"]:
-            return path
-        raise BadArchive(f"{part['name']} arrived damaged {ATTEMPTS} times")
+            limit, short = self._limit, None
+            offered = self._ask(limit_bytes=limit, **where)
+            if offered.get("state") is None:
+                raise BadArchive("there is nothing of this run on the host")
+            free = shutil.disk_usage(session.folder).free - ROOM_LEFT
+            if total_bytes(offered["index"]) > free:
+                limit = max(free, 1)
+                short = f"the controller has only {max(free, 0) // MIB} MiB to spare for {session.folder}"
+                offered = self._ask(limit_bytes=limit, **where)
+            state, index = offered["state"], offered["index"]
+            incoming.open(index)
+            if self._parts(session, key, incoming, index, offered, {**where, "limit_bytes": limit}):
+                return state, index, short
+        raise BadArchive("the run's files changed each time they were fetched")
 
-    def _fetch(self, source: Path, path: Path) -> None:
-        try:
-            self._connection.fetch_file(str(source), str(path))
-        except AnsibleError as error:
-            self._reset()
-            raise BadArchive(f"{source.name} could not be fetched: {error}") from error
+    def _parts(
+        self,
+        session: Session,
+        key: str,
+        incoming: Incoming,
+        index: dict[str, Any],
+        offered: dict[str, Any],
+        where: dict[str, Any],
+    ) -> bool:
+        """Fetches all parts that are missing; False where the files are others by now."""
+        told = 0.0
+        inline = bool(self._play_context.become)  # files of another user: only a module can read them
+        if offered.get("part"):
+            self._accept(incoming, offered["part"])
+        whole = total_bytes(index)
+        while incoming.missing():
+            if (
+                shutil.disk_usage(session.folder).free
+                < min(incoming.left_bytes(), MIB * AT_ONCE) + ROOM_LEFT // 2
+            ):
+                raise BadArchive(f"the controller's disk is full: {session.folder}")
+            if time.monotonic() - told > 2.0:
+                told = time.monotonic()
+                done = max(whole - incoming.left_bytes(), 0)
+                events.append(
+                    session.results_dir, "collecting", run=key, host=self.host, done=done, total=whole
+                )
+            answer = self._ask(index=index["id"], parts=incoming.missing()[:AT_ONCE], inline=inline, **where)
+            if answer.get("stale"):
+                return False
+            if "part" in answer:
+                self._accept(incoming, answer["part"])
+            for part in answer.get("parts", ()):
+                self._fetch(incoming, Path(offered["folder"]), part)
+        return True
+
+    def _accept(self, incoming: Incoming, part: dict[str, Any]) -> None:
+        if part["number"] in incoming.missing():
+            write_bytes(incoming.part_path(), base64.b64decode(part["content"]), 0o600)
+            incoming.accept(part["number"], part["sha256"])
+
+    def _fetch(self, incoming: Incoming, folder: Path, part: dict[str, Any]) -> None:
+        """Fetches one part that lies on the host. Raises BadArchive, Gone."""
+        attempt = 0
+        began = time.monotonic()
+        while True:
+            try:
+                self._connection.fetch_file(str(folder / part["name"]), str(incoming.part_path()))
+                incoming.accept(part["number"], part["sha256"])
+                return
+            except BadArchive:
+                attempt += 1
+                if attempt >= ATTEMPTS:
+                    raise
+            except AnsibleError as error:
+                self._reset()
+                if time.monotonic() - began > self._patience:
+                    raise Gone(f"{part['name']} could not be fetched: {error}") from error
+                time.sleep(2.0)
+
+    def _ask(self, **arguments: Any) -> dict[str, Any]:
+        """Calls the module, and bears with a host that is away for a while. Raises Gone, BadArchive."""
+        began = time.monotonic()
+        while True:
+            answer: Answer = self.call("deepep_pack", **arguments)
+            if not answer.problem:
+                return answer.values
+            if not answer.unreachable:
+                raise BadArchive(answer.problem)
+            if time.monotonic() - began > self._patience:
+                raise Gone(answer.problem)
+            time.sleep(2.0)
 
     def _note(
-        self, session: Session, key: str, problem: str | None, placed: list[str] | None = None
+        self,
+        session: Session,
+        key: str,
+        problem: str | None,
+        placed: list[str] | None = None,
+        left_out: list[dict[str, Any]] | None = None,
     ) -> str | None:
         seen = {"complete": problem is None, "problem": problem}
-        session.take_note(key, "collected-" + self.host, {**seen, "files": placed or [], "at": now_iso()})
-        events.append(
-            session.results_dir, "collect", run=key, host=self.host, **seen, files=len(placed or ())
+        named = [{**one, "path": target_of(one["path"], self.host) or one["path"]} for one in left_out or ()]
+        session.take_note(
+            key,
+            "collected-" + self.host,
+            {**seen, "files": placed or [], "left_out": named, "limit_bytes": self._limit, "at": now_iso()},
         )
+        events.append(
+            session.results_dir, "collect", run=key, host=self.host, **seen,
+            files=len(placed or ()), left_out=len(named),
+        )  # fmt: skip
         return problem

@@ -26,7 +26,7 @@ class ActionModule(DeepEPAction):
         key = self.argument("run")
         verdicts = {}
         for run in session.plan()["runs"]:
-            if key and run["id"] != key:
+            if (key and run["id"] != key) or session.kept(run["id"]):
                 continue
             folder = session.run_dir(run["id"])
             folder.mkdir(parents=True, exist_ok=True)

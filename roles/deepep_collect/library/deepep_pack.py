@@ -1,35 +1,31 @@
 #!/usr/bin/python
-"""Packs a run's files on this host, or returns one part of what was packed."""
+"""Says what there is to fetch of a run on this host, and packs parts of it."""
 
 from __future__ import annotations
 
-import base64
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.control import observe
-from ansible.module_utils.deepep_host.files import run_path, safe_relative
-from ansible.module_utils.deepep_host.pack import pack
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
+from ansible.module_utils.deepep_host.packing import offer, pack_parts
+from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
 
 DOCUMENTATION = """
 module: deepep_pack
-short_description: Pack a run's files on this host, or return one part of what was packed
-description: Called by the action plugin deepep_collect. Regular files of the run's directory only.
+short_description: Say what there is to fetch of a run on this host, and pack parts of it
+description:
+  - Called by the action plugin deepep_collect. Regular files of the run's directory only.
+  - Without C(index) it returns the run's state and an index of its files; small ones come along.
+  - With C(index) it packs the C(parts) of that index, removes all others, and returns where they lie.
 options:
   run_id: {description: Id of the session., type: str, required: true}
   host: {description: Inventory name of this host., type: str, required: true}
   run: {description: Id of the run., type: str, required: true}
   work_dir: {description: Work directory; empty for the default., type: str, default: ""}
-  part: {description: Name of a part to return; empty to pack., type: str, default: ""}
-  inline_bytes: {description: Return what was packed at once if it is no larger., type: int, default: 1048576}
+  limit_bytes: {description: Leave out what is beyond; 0 for no limit., type: int, default: 0}
+  index: {description: Id of the index whose parts are wanted; empty to make one., type: str, default: ""}
+  parts: {description: Numbers of the parts to pack., type: list, elements: int, default: []}
+  inline: {description: Return the first one's content instead of leaving files., type: bool, default: false}
+  inline_bytes: {description: Largest size of files that come along., type: int, default: 1048576}
 author: deepep-compiler authors
 """
-
-
-def read(folder: Path, name: str) -> str:
-    """Returns a part in base64."""
-    return base64.b64encode((folder / safe_relative(name)).read_bytes()).decode()
 
 
 def main() -> None:
@@ -39,7 +35,10 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "run": {"type": "str", "required": True},
             "work_dir": {"type": "str", "default": ""},
-            "part": {"type": "str", "default": ""},
+            "limit_bytes": {"type": "int", "default": 0},
+            "index": {"type": "str", "default": ""},
+            "parts": {"type": "list", "elements": "int", "default": []},
+            "inline": {"type": "bool", "default": False},
             "inline_bytes": {"type": "int", "default": 1024 * 1024},
         },
         no_log=True,
@@ -47,20 +46,14 @@ def main() -> None:
     given = module.params
     try:
         base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
-        folder = run_dir(base, given["run"])
-        parts_dir = run_path(base / "parts", given["run"])
-        if given["part"]:
-            module.exit_json(changed=False, content=read(parts_dir, given["part"]))
-        state = observe(folder)
-        if state is None:
-            module.exit_json(changed=False, state=None, parts=[])
-        parts = pack(folder, parts_dir)
-        inline = len(parts) == 1 and parts[0]["bytes"] <= given["inline_bytes"]
-        if inline:
-            parts[0]["content"] = read(parts_dir, parts[0]["name"])
-        module.exit_json(changed=True, state=state, parts=parts, folder=str(parts_dir))
+        where = (base, given["run"], given["limit_bytes"])
+        if given["index"]:
+            answer = pack_parts(*where, given["index"], given["parts"], given["inline"])
+        else:
+            answer = offer(*where, given["inline_bytes"])
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=answer.get("state", True) is not None, **answer)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.callback import CallbackBase
 from deepep_host import events
+from deepep_host.session import hold
 
 DOCUMENTATION = """
 name: deepep_events
@@ -31,6 +33,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._folder: str | None = None
+        self._held: int | None = None
         self._play = ""
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -48,19 +51,28 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         session = (data.get("ansible_facts") or {}).get("deepep_session")
         if session:
             self._folder = str(session["results_dir"])
+            if data.get("holds") and self._held is None:
+                # In Ansible's main process: the mark lasts as long as somebody plays the session.
+                self._held = hold(Path(self._folder))
         if "passed" in data:
-            self._folder = None
+            self._leave()
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Notes a host's failure."""
         data = _data(result)
         if "passed" in data:
-            self._folder = None
+            self._leave()
         self._trouble("failed", result, data)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """Notes that a host could not be reached."""
         self._trouble("unreachable", result, _data(result))
+
+    def _leave(self) -> None:
+        self._folder = None
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def _trouble(self, status: str, result: Any, data: Any) -> None:
         if self._folder:

@@ -18,8 +18,9 @@ from deepep_host import events
 from deepep_host.assemble import distribute, finish_run
 from deepep_host.files import now_iso, read_json, write_bytes, write_json
 from deepep_host.judge import judge_run
-from deepep_host.pack import PART_BYTES, BadArchive, digest, unpack
+from deepep_host.pack import BadArchive, digest
 from deepep_host.session import COMPLETED, Session
+from deepep_host.slurm.archive import PART_BYTES, unpack
 from deepep_host.slurm.fetch import JOB
 from deepep_host.slurm.job import Member, NotInPlan, members
 from deepep_host.slurm.jobs import handing_over, held, hopeless

@@ -15,28 +15,44 @@ from deepep_controller import DeepEPAction, told_at_end
 from deepep_host import events
 from deepep_host.control import fingerprint
 from deepep_host.session import Session
-from deepep_host.state import ended, new_state
+from deepep_host.state import ended, new_state, planned_stop
 
 OVERTIME_S = 90.0
 """How long after the deadline a supervisor may still be busy with ending its run."""
 
 
 class ActionModule(DeepEPAction):
-    """Returns ``pending: true`` after one look where hosts outnumber forks: the task is then repeated."""
+    """Returns ``pending: true`` after one look where hosts outnumber forks: the task is then repeated.
+
+    Without ``run``: takes up every run of which a lost controller left more on this host than was fetched.
+    """
 
     ARGUMENTS = frozenset({"session", "run", "work_dir", "poll_s", "settle_s", "lost_after_s"})
 
     def act(self) -> dict[str, Any]:
         key = self.argument("run")
         if self.check_mode:
-            return {"msg": f"check mode: nothing to wait for in {key}", "pending": False}
+            return {"msg": f"check mode: nothing to wait for in {key or 'the session'}", "pending": False}
         session = self.session()
-        if session.skipped(key):
-            return {"msg": f"{key} is not run", "pending": False}
-        run = session.run(key)
+        if key:
+            if session.skipped(key) or session.kept(key):
+                return {"msg": f"{key} is not run", "pending": False}
+            state = session.host_state(key, self.host)
+            state = state or self._lost(session, key, "it was never started here")
+            return self._await(session, session.run(key), state)
+        answers = [self._take_up(session, run) for run in self._unsettled(session)]
+        return {
+            "msg": "; ".join(answer["msg"] for answer in answers) or "nothing to take up",
+            "pending": any(answer["pending"] for answer in answers),
+        }
+
+    def _await(
+        self, session: Session, run: dict[str, Any], state: dict[str, Any], ends_with: str | None = None
+    ) -> dict[str, Any]:
+        """Waits for the end here; stops the run once that of ``ends_with`` has ended on all its hosts."""
+        key = run["id"]
         peers = [member["name"] for member in run["hosts"] if member["name"] != self.host]
         blocking = int(context.CLIARGS.get("forks") or 1) >= len(run["hosts"])
-        state = session.host_state(key, self.host) or self._lost(session, key, "it was never started here")
         since = session.note(key, "rendezvous") or {}
         limit = _age(since.get("at")) + float(run["time_limit_s"]) + OVERTIME_S
         while state["status"] != "ended":
@@ -46,10 +62,49 @@ class ActionModule(DeepEPAction):
             culprit = self._failed_peer(session, key, peers)
             if culprit is not None:
                 state = self._after(session, key, state, culprit)
+            elif ends_with is not None and self._is_over(session, ends_with):
+                events.append(session.results_dir, "stop", run=key, host=self.host)
+                state = self._stop(session, key, state, planned_stop(ends_with))
             elif not blocking:
                 return {"msg": f"{key} still runs on {self.host}", "pending": True}
         return {"msg": _say(key, self.host, state), "pending": False, "outcome": state["outcome"],
                 "exit_code": state["exit_code"]}  # fmt: skip
+
+    def _unsettled(self, session: Session) -> list[dict[str, Any]]:
+        """Returns the runs to take up; those that end with another come after it."""
+        plan = session.plan()
+        mine = [
+            run
+            for run in plan["runs"]
+            if any(member["name"] == self.host for member in run["hosts"])
+            and not session.kept(run["id"])
+            and session.unsettled(run)
+        ]
+        return sorted(mine, key=lambda run: _ends_with(run) is not None)
+
+    def _take_up(self, session: Session, run: dict[str, Any]) -> dict[str, Any]:
+        """Waits for the end of a run on this host, which tells how it stands: what was seen may be old."""
+        key = run["id"]
+        state = session.host_state(key, self.host)
+        if state is None or state["status"] != "ended":
+            state = new_state(session.run_id, key, self.host)
+        return self._await(session, run, state, _ends_with(run))
+
+    def _is_over(self, session: Session, key: str) -> bool:
+        """Tells whether a run has ended on all its hosts, or was never started."""
+        if session.skipped(key) or not session.started(key):
+            return True
+        states = [session.host_state(key, member["name"]) for member in session.run(key)["hosts"]]
+        return all(state is not None and state["status"] == "ended" for state in states)
+
+    def _stop(self, session: Session, key: str, state: dict[str, Any], cause: str) -> dict[str, Any]:
+        answer = self.call("deepep_stop", **self._where(session, key), cause=cause)
+        found = (answer.values.get("runs") or {}).get(key) if not answer.problem else None
+        if found is None:
+            time.sleep(1.0)
+            return state
+        self._keep(session, key, state, found)
+        return dict(found)
 
     def _look(self, session: Session, key: str, state: dict[str, Any], limit: float) -> dict[str, Any]:
         """Returns the state after a change or poll_s seconds; bears with a host that is away for a while."""
@@ -95,12 +150,7 @@ class ActionModule(DeepEPAction):
                            wait_s=float(self.argument("settle_s", 3)))  # fmt: skip
         fresh = answer.values.get("state") if not answer.problem else None
         if fresh is None or fresh["status"] != "ended":
-            answer = self.call("deepep_stop", **self._where(session, key), cause=cause)
-            found = (answer.values.get("runs") or {}).get(key) if not answer.problem else None
-            if found is None:
-                time.sleep(1.0)
-                return state
-            fresh = found
+            return self._stop(session, key, state, cause)
         self._keep(session, key, state, fresh)
         return dict(fresh)
 
@@ -127,6 +177,10 @@ class ActionModule(DeepEPAction):
             "run": key,
             "work_dir": self.argument("work_dir", ""),
         }
+
+
+def _ends_with(run: dict[str, Any]) -> str | None:
+    return next((after["run"] for after in run.get("after", ()) if after["type"] == "end_post_comp"), None)
 
 
 def _age(at: str | None) -> float:

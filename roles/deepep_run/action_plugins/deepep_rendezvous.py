@@ -24,6 +24,8 @@ class ActionModule(DeepEPAction):
         if self.check_mode:
             return {"msg": f"check mode: {key} is not started"}
         session = self.session()
+        if session.kept(key):
+            return {"msg": f"{key} is kept as it is", "skipped_run": True}
         run = session.run(key)
         session.run_dir(key).mkdir(parents=True, exist_ok=True)
         refused = gate(session, run)

@@ -14,25 +14,44 @@ from ansible import constants, context
 from ansible.release import __version__ as ansible_version
 from deepep_controller import DeepEPAction
 from deepep_host import events, secret_scan
-from deepep_host.files import now_iso, read_json
+from deepep_host.files import read_json
 from deepep_host.judge import judge_session, render_table
 from deepep_host.pack import digest
-from deepep_host.session import Session, SessionError, find_session, newest_session, open_session
+from deepep_host.session import (
+    Session,
+    SessionError,
+    find_session,
+    newest_session,
+    open_session,
+    playing,
+    resume_session,
+)
 
 
 class ActionModule(DeepEPAction):
-    """``state``: ``opened`` makes a session, ``found`` finds one, ``closed`` judges and ends it."""
+    """``state``: ``opened`` makes a session or resumes one, ``found`` finds one, ``adopted`` one whose
+    controller is gone, ``closed`` judges and ends it.
+    """
 
-    ARGUMENTS = frozenset({"state", "session", "bundle_dir", "results_root", "results"})
+    ARGUMENTS = frozenset({"state", "session", "bundle_dir", "results_root", "results", "resume"})
 
     def act(self) -> dict[str, Any]:
-        return {"opened": self._open, "found": self._find, "closed": self._close}[self.argument("state")]()
+        return {
+            "opened": self._open,
+            "found": self._find,
+            "adopted": self._adopt,
+            "closed": self._close,
+        }[self.argument("state")]()
 
     def _open(self) -> dict[str, Any]:
         bundle = Path(self.argument("bundle_dir")).resolve()
         self._check_bundle(bundle)
         if self.check_mode:
             return {"msg": "check mode: no session is opened, nothing will be started"}
+        resume = self.argument("resume")
+        if resume is not None:
+            session = self._resume(bundle, str(resume))
+            return {**_fact(session), "holds": True, "changed": True, "msg": f"resumed {session.results_dir}"}
         session = open_session(
             bundle,
             Path(self.argument("results_root") or bundle / "results").absolute(),
@@ -40,7 +59,20 @@ class ActionModule(DeepEPAction):
             ansible_version,
             Path(self.argument("results")) if self.argument("results") else None,
         )
-        return {**_fact(session), "changed": True, "msg": f"results go to {session.results_dir}"}
+        return {
+            **_fact(session),
+            "holds": True,
+            "changed": True,
+            "msg": f"results go to {session.results_dir}",
+        }
+
+    def _resume(self, bundle: Path, which: str) -> Session:
+        if which not in ("missing", "all"):
+            raise SessionError(f"deepep_resume is {which}: write missing (runs without a PASS) or all")
+        if not self.argument("results"):
+            raise SessionError("deepep_resume needs the session: -e deepep_results=DIRECTORY")
+        folder = Path(self.argument("results"))
+        return resume_session(bundle, folder, socket.gethostname(), ansible_version, which == "all")
 
     def _find(self) -> dict[str, Any]:
         bundle = Path(self.argument("bundle_dir")).resolve()
@@ -49,6 +81,20 @@ class ActionModule(DeepEPAction):
         session = find_session(Path(folder)) if folder else newest_session(root)
         return {**_fact(session), "msg": f"session {session.run_id} in {session.results_dir}"}
 
+    def _adopt(self) -> dict[str, Any]:
+        found = self._find()
+        session = Session(**found["ansible_facts"]["deepep_session"])
+        other = playing(session.folder)
+        if other:
+            raise SessionError(
+                f"{session.folder} is still being played by {other}: there is nothing to adopt"
+            )
+        runs = [run["id"] for run in session.plan()["runs"] if session.unsettled(run)]
+        for key in runs:
+            # Hosts that were out of reach may have gone on; nobody shall be stopped because of them now.
+            session.forget_lost(key)
+        return {**found, "holds": True, "msg": f"to take up: {', '.join(runs) or 'nothing'}"}
+
     def _close(self) -> dict[str, Any]:
         if self.check_mode:
             return self._close_check()
@@ -56,7 +102,7 @@ class ActionModule(DeepEPAction):
         # Everything that still changes comes before the judgement, whose manifest covers all files.
         stopped = session.stop_request()
         leaked = self._search_secrets(session)
-        session.update(status="interrupted" if stopped else "finished", ended_at=now_iso())
+        session.end("interrupted" if stopped else "finished")
         events.append(session.results_dir, "session", status="closed", run_id=session.run_id)
         summary = judge_session(session.results_dir)
         self._display.display(f"\n{render_table(summary)}\nresults: {session.results_dir}\n")

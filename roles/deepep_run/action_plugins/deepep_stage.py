@@ -19,7 +19,7 @@ from deepep_host.program import host_slice, pack_program
 class ActionModule(DeepEPAction):
     """The plan goes as a module argument and never through a template."""
 
-    ARGUMENTS = frozenset({"session", "work_dir", "python"})
+    ARGUMENTS = frozenset({"session", "work_dir", "python", "keep_days"})
 
     def act(self) -> dict[str, Any]:
         archive, sha256, files = pack_program(Path(__file__).resolve().parents[2])
@@ -32,6 +32,7 @@ class ActionModule(DeepEPAction):
         if mine["runs"] and all(session.skipped(run) for run in mine["runs"]):
             return {"msg": f"no run can use {self.host}: nothing is staged"}
         preflight = session.preflight(self.host) or {}
+        keep_days = self.argument("keep_days")
         answer = self.call(
             "deepep_stage",
             run_id=session.run_id,
@@ -43,8 +44,10 @@ class ActionModule(DeepEPAction):
             slice=json.dumps(mine),
             torch=json.dumps(preflight.get("torch") or {}),
             reach=json.dumps(reach.targets(plan, self.host, reach.listeners(session, plan))),
+            **({} if keep_days is None else {"keep_days": float(keep_days)}),
         )
-        events.append(session.results_dir, "stage", host=self.host, problem=answer.problem)
+        expired = answer.values.get("expired") or []
+        events.append(session.results_dir, "stage", host=self.host, problem=answer.problem, expired=expired)
         if answer.problem:
             # Whatever needs this host is not started, and says why.
             for run in mine["runs"]:
@@ -52,4 +55,5 @@ class ActionModule(DeepEPAction):
             return {"msg": answer.problem, "staged": False}
         # The network between hosts is tried here, since this step comes anyway (preflight/reach.py).
         reach.keep(session, plan, self.host, answer.values["reached"])
-        return {"changed": answer.values.get("changed", False), "staged": True, "msg": f"{files} files"}
+        texts = [f"{files} files", *(f"removed for its age {text}" for text in expired)]
+        return {"changed": answer.values.get("changed", False), "staged": True, "msg": "; ".join(texts)}

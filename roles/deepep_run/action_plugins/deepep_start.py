@@ -23,7 +23,7 @@ class ActionModule(DeepEPAction):
         if self.check_mode:
             return {"msg": f"check mode: would start {key} on {self.host}"}
         session = self.session()
-        if session.skipped(key):
+        if session.skipped(key) or session.kept(key):
             return {"msg": f"{key} is not run"}
         point = session.note(key, "rendezvous")
         if point is None:

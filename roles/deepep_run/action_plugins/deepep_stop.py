@@ -22,7 +22,7 @@ class ActionModule(DeepEPAction):
         if self.check_mode:
             return {"msg": f"check mode: would stop {key or 'all runs'} on {self.host}"}
         session = self.session()
-        if key and session.skipped(key):
+        if key and (session.skipped(key) or session.kept(key)):
             return {"msg": f"{key} is not run"}
         cause = self.argument("cause", "stopped on request")
         if not key:

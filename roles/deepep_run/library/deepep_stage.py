@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.deepep_host.cleanup import DAY_S, KEEP_DAYS, expire
 from ansible.module_utils.deepep_host.preflight.reach import connect
 from ansible.module_utils.deepep_host.stage import stage
-from ansible.module_utils.deepep_host.state import WorkDirError
+from ansible.module_utils.deepep_host.state import WorkDirError, resolve_work_dir
 
 DOCUMENTATION = """
 module: deepep_stage
@@ -24,6 +25,7 @@ options:
   slice: {description: This host's part of the plan as JSON., type: str, required: true}
   torch: {description: What torch said in preflight as JSON., type: str, default: "{}"}
   reach: {description: Listeners on other hosts to connect to as JSON., type: str, default: "[]"}
+  keep_days: {description: How long what other sessions left uncollected stays; 14 by default., type: float}
 author: deepep-compiler authors
 """
 
@@ -40,11 +42,15 @@ def main() -> None:
             "slice": {"type": "str", "required": True},
             "torch": {"type": "str", "default": "{}"},
             "reach": {"type": "str", "default": "[]"},
+            "keep_days": {"type": "float", "default": KEEP_DAYS},
         },
         no_log=True,
     )
     given = module.params
     try:
+        # First: it may be what fills the disk.
+        work_dir = resolve_work_dir(given["work_dir"])
+        expired = expire(work_dir, given["host"], given["keep_days"] * DAY_S, given["run_id"])
         changed = stage(
             given["work_dir"],
             given["run_id"],
@@ -57,7 +63,9 @@ def main() -> None:
         )
     except (WorkDirError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, reached=connect(json.loads(given["reach"])))
+    module.exit_json(
+        changed=changed or bool(expired), expired=expired, reached=connect(json.loads(given["reach"]))
+    )
 
 
 if __name__ == "__main__":

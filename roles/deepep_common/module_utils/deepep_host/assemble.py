@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from .files import read_json, write_json, write_text
+from .pack import TRANSIENT
 from .session import Session
 from .toml_writer import dumps
 
 # Names below a run's directory on the host that belong to all hosts alike: same relative path in the tree.
 _SHARED = ("results/", "ranks/", "markers/", "traces/")
-# Only for the supervisor and for the controller while the run lasts.
-_TRANSIENT = ("launch.json", "progress.json", "stop.json", "enter.json", "enter.rc", "inside.json")
+LEFT_OUT = "left_out.json"
 
 
 def target_of(name: str, host: str) -> str | None:
     """Returns where a file of a host's run directory belongs in the run's directory; None for none."""
-    if name in _TRANSIENT:
+    if name in TRANSIENT:
         return None
     if name == "state.json":
         return f"logs/{host}.state.json"
@@ -36,24 +35,32 @@ def distribute(incoming: Path, names: list[str], run_dir: Path, host: str, head:
     """Moves a host's unpacked files to their places; returns the relative paths.
 
     Where two hosts wrote the same path, the head's file stays and the other's goes below ``files/<host>/``.
+    What is not here any more was placed before an interruption.
     """
     placed: list[str] = []
     for name in sorted(names):
         target = target_of(name, host)
         if target is None:
             continue
-        path = run_dir / target
-        if not head and path.exists() and target == name:
-            if name in ("config.yaml", "env_vars.sh"):
-                target = f"logs/{host}.{name}"
-            else:
-                target = f"files/{host}/{name}"
-            path = run_dir / target
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (incoming / name).replace(path)
+        own = f"logs/{host}.{name}" if name in ("config.yaml", "env_vars.sh") else f"files/{host}/{name}"
+        if not (incoming / name).is_file():
+            placed.append(target)
+            continue
+        if not head and target == name and (run_dir / target).exists():
+            target = own
+        try:
+            _move(incoming / name, run_dir / target)
+        except OSError:
+            # Another host has a directory where this one has a file, or the other way round.
+            target = own
+            _move(incoming / name, run_dir / target)
         placed.append(target)
-    shutil.rmtree(incoming, ignore_errors=True)
     return placed
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
 
 
 def finish_run(session: Session, key: str) -> None:
@@ -71,6 +78,17 @@ def finish_run(session: Session, key: str) -> None:
     if session.skipped(key) is None:
         for kind in ("stdout", "stderr"):
             _join(folder, hosts, kind)
+    left_out = {host: found for host in hosts if (found := _left_out(session, key, host))}
+    if left_out:
+        write_json(folder / LEFT_OUT, {"schema": 1, "hosts": left_out})
+    elif (folder / LEFT_OUT).exists():
+        (folder / LEFT_OUT).unlink()
+
+
+def _left_out(session: Session, key: str, host: str) -> list[dict[str, Any]]:
+    """Returns the files of a host that were not fetched: path in the tree, bytes, why."""
+    note = session.note(key, "collected-" + host) or {}
+    return list(note.get("left_out") or ())
 
 
 def _state(session: Session, key: str, host: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,32 @@ from .image.store import sweep
 from .lock import lock_path, remove_if_free
 from .state import host_dir, run_dir
 
+KEEP_DAYS = 14.0
+"""How long what was not collected stays on a host, where nothing else is said."""
 
-def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool) -> dict[str, Any]:
+DAY_S = 24 * 3600.0
+
+STAGED_S = 3600.0
+"""A session that is staged and has started nothing yet may be about to."""
+
+
+def clean(
+    work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool, keep_s: float = 0.0
+) -> dict[str, Any]:
     """Cleans up after session ``run_id``, or after every session that no longer runs where it is empty.
 
     Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions],
-    "credentials": [directories]}``. With ``dry`` nothing is changed. Runs in ``keep`` keep their files.
+    "credentials": [directories], "expired": [texts]}``. With ``dry`` nothing is changed. Runs in ``keep``
+    keep their files. So do those of other sessions until they are ``keep_s`` old: they were not collected,
+    else they would be gone.
     """
-    done: dict[str, Any] = {"removed": [], "kept": [], "ended": [], "in_use": [], "credentials": []}
+    done: dict[str, Any] = {
+        "removed": [], "kept": [], "ended": [], "in_use": [], "credentials": [], "expired": []
+    }  # fmt: skip
     boxes = container.leftovers(work_dir, host, run_id or None)
     for session in [run_id] if run_id else _sessions(work_dir, host):
         base = host_dir(work_dir, session, host)
-        if not run_id and (_runs(base) or busy(base)):
+        if not run_id and (_runs(base) or busy(base) or (keep_s and _is_fresh(base))):
             done["in_use"].append(session)
             continue
         # Before anything is stopped: what is found now is what was left.
@@ -36,6 +51,9 @@ def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool
             stop_runs(base, "", "the session is cleaned up")
             end_marked(session, host)
         started = runs_below(base)
+        if not run_id and started and age_s(base) < keep_s:
+            done["kept"] += [f"{session}/{run}" for run in started]
+            continue
         kept = sorted(set(keep) & set(started))
         done["kept"] += kept
         if base.is_dir():
@@ -48,10 +66,47 @@ def clean(work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool
     # Of processes that are gone, whatever session they belonged to; and those of this one in any case.
     done["credentials"] = credentials.remove(run_id, dry)
     done["removed"] += sweep(work_dir / "images", dry)
+    if run_id and keep_s:
+        done["expired"] = expire(work_dir, host, keep_s, run_id, dry)
     if not dry:
         container.remove(mine)
         _remove_empty(work_dir, host)
     return done
+
+
+def expire(work_dir: Path, host: str, keep_s: float, current: str, dry: bool = False) -> list[str]:
+    """Removes what other sessions than ``current`` left on a host longer than ``keep_s`` ago.
+
+    Never one that still runs. Returns a text for each, with what is lost by it.
+    """
+    removed = []
+    for session in _sessions(work_dir, host):
+        base = host_dir(work_dir, session, host)
+        age = age_s(base)
+        if session == current or age < keep_s or _runs(base) or busy(base):
+            continue
+        runs = runs_below(base)
+        lost = f", with what was never collected of {', '.join(runs)}" if runs else ""
+        removed.append(f"{base}: {age / DAY_S:.0f} days old{lost}")
+        if not dry:
+            end_marked(session, host)
+            _remove(work_dir, session, base, None)
+    return removed
+
+
+def age_s(base: Path) -> float:
+    """Returns how long ago anything happened in a session's directory on a host, in s."""
+    times = []
+    for path in (base, base / "plan.json", *(run_dir(base, run) / "state.json" for run in runs_below(base))):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:
+            continue
+    return time.time() - max(times, default=time.time())
+
+
+def _is_fresh(base: Path) -> bool:
+    return not runs_below(base) and age_s(base) < STAGED_S
 
 
 def _sessions(work_dir: Path, host: str) -> list[str]:
@@ -70,7 +125,7 @@ def _remove(work_dir: Path, session: str, base: Path, runs: list[str] | None) ->
     else:
         for run in runs:
             shutil.rmtree(run_dir(base, run), ignore_errors=True)
-        for name in ("program", "enroot"):
+        for name in ("program", "enroot", "parts"):
             shutil.rmtree(base / name, ignore_errors=True)
     _rmdir(work_dir / session)
 

@@ -1,113 +1,279 @@
-"""Carries a run's files from a host to the controller: a compressed archive in parts with SHA-256."""
+"""Carries a run's files from a host to the controller: an index first, then compressed parts with SHA-256.
+
+The files of the index, one after another, are one payload; part *k* is its *k*-th piece of ``part_bytes``,
+compressed by itself. So neither side ever holds a whole file in memory or a second copy of everything on
+disk, any part can be made again at any time, and what has arrived stays of use after an interruption.
+The index says where each byte belongs: nothing in a part names a file.
+"""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import json
 import os
-import shutil
-import tarfile
-from contextlib import closing
+import stat
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple, Protocol
 
 from .files import safe_relative
 
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 16 * 1024 * 1024
+"""Uncompressed size of a part: what is fetched again at most after an interruption."""
+
+TRANSIENT = ("launch.json", "progress.json", "stop.json", "enter.json", "enter.rc", "inside.json")
+"""Files of a run's directory that are only for the supervisor, and for the controller while the run lasts."""
+
+LIMIT = "limit"
+LINK = "link"
+SPECIAL = "special"
+NAME = "name"
+UNREADABLE = "unreadable"
+WHY = {
+    LIMIT: "above the limit",
+    LINK: "a link",
+    SPECIAL: "no plain file",
+    NAME: "its name is no plain text, or too long",
+    UNREADABLE: "cannot be read",
+}
+"""Why a file is left out."""
+
 _CHUNK = 1024 * 1024
+_LONGEST_NAME = 180
+_MOST_LEFT_OUT = 1000
+_FIRST = ("state.json", "metadata.toml", "config.yaml", "env_vars.sh")
+_RECORDS = ("results/", "ranks/", "markers/")
 
 
 class BadArchive(Exception):
     """What came over is not what was packed, or wants to go where it must not."""
 
 
-class _Parts:
-    """A file-like sink that spreads what is written over numbered files of ``size`` bytes."""
+class Sink(Protocol):
+    """Takes the bytes of a part."""
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self._folder = folder
-        self._size = size
-        self._room = 0
-        self._stream: IO[bytes] | None = None
-        self._digest = hashlib.sha256()
-        self.parts: list[dict[str, Any]] = []
-
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> Any:
         """Takes all of ``data``."""
-        view = memoryview(data)
-        while view:
-            stream = self._stream if self._stream is not None and self._room else self._next()
-            piece = view[: self._room]
-            stream.write(piece)
-            self._digest.update(piece)
-            self._room -= len(piece)
-            self.parts[-1]["bytes"] += len(piece)
-            view = view[len(piece) :]
-        return len(data)
-
-    def _next(self) -> IO[bytes]:
-        self.close()
-        name = f"part-{len(self.parts):05d}"
-        self._stream = (self._folder / name).open("wb")
-        self._digest = hashlib.sha256()
-        self._room = self._size
-        self.parts.append({"name": name, "bytes": 0, "sha256": ""})
-        return self._stream
-
-    def flush(self) -> None:
-        """Does nothing: parts are flushed when they are closed."""
-
-    def close(self) -> None:
-        """Ends the current part."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-            self.parts[-1]["sha256"] = self._digest.hexdigest()
 
 
-def pack(folder: Path, target: Path, part_bytes: int = PART_BYTES) -> list[dict[str, Any]]:
-    """Packs the regular files below ``folder`` into parts in ``target``; returns their name, bytes, sha256.
+class Piece(NamedTuple):
+    """A stretch of one file within a part."""
 
-    Links and special files are left out: nothing outside of the run's directory is ever carried away.
-    Parts of an earlier packing are replaced.
+    path: str
+    offset: int
+    size: int
+
+
+class _Found(NamedTuple):
+    path: str
+    bytes: int
+    mtime: int
+
+
+def make_index(folder: Path, limit_bytes: int = 0, part_bytes: int = PART_BYTES) -> dict[str, Any]:
+    """Returns what there is to fetch below ``folder``, records first, then logs, profiler traces last.
+
+    ``{"id", "part_bytes", "files": [[path, bytes, mtime]], "left_out": [{"path", "bytes", "why"}]}``. Links
+    and special files are left out: nothing outside of the run's directory is ever carried away. So is what
+    would take the sum of sizes above ``limit_bytes`` (0: no limit); smaller files behind it still go.
     """
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(mode=0o700, parents=True)
-    sink = _Parts(target, part_bytes)
-    packed = gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=4, mtime=0)
-    with closing(packed), tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and not path.name.startswith(".new-"):
-                _add(archive, path, path.relative_to(folder).as_posix())
-    sink.close()
-    return sink.parts
+    found, left_out = _scan(folder)
+    files: list[list[Any]] = []
+    total = 0
+    for one in sorted(found, key=lambda one: (_rank(one.path), one.path)):
+        if limit_bytes and total + one.bytes > limit_bytes:
+            left_out.append({"path": one.path, "bytes": one.bytes, "why": LIMIT})
+            continue
+        total += one.bytes
+        files.append(list(one))
+    content = {"part_bytes": part_bytes, "files": files}
+    identity = hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()
+    return {"id": identity, **content, "left_out": left_out}
 
 
-def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Adds one file with the size it has now: a log that still grows must not break the archive."""
+def _rank(path: str) -> int:
+    if path in _FIRST or path.startswith(_RECORDS):
+        return 0
+    if path.startswith("logs/"):
+        return 1
+    return 3 if path.startswith("traces/") else 2
+
+
+def _scan(folder: Path) -> tuple[list[_Found], list[dict[str, Any]]]:
+    found: list[_Found] = []
+    left_out: list[dict[str, Any]] = []
+
+    def leave(path: str, size: int, why: str) -> None:
+        if len(left_out) < _MOST_LEFT_OUT:
+            printable = path.encode("utf-8", "backslashreplace").decode("utf-8")
+            left_out.append({"path": printable, "bytes": size, "why": why})
+
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        try:
+            entries = sorted(os.scandir(folder / prefix), key=lambda entry: entry.name)
+        except OSError:
+            leave(prefix, 0, UNREADABLE)
+            continue
+        for entry in entries:
+            path = prefix + entry.name
+            if path in TRANSIENT or entry.name.startswith(".new-"):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue  # gone since: it was temporary
+            if not _is_plain(entry.name):
+                leave(path, status.st_size, NAME)
+            elif stat.S_ISLNK(status.st_mode):
+                leave(path, 0, LINK)
+            elif stat.S_ISDIR(status.st_mode):
+                pending.append(path + "/")
+            elif not stat.S_ISREG(status.st_mode):
+                leave(path, 0, SPECIAL)
+            elif not _can_read(folder, path):
+                leave(path, status.st_size, UNREADABLE)
+            else:
+                found.append(_Found(path, status.st_size, int(status.st_mtime)))
+    return found, left_out
+
+
+def _is_plain(name: str) -> bool:
+    return name.isprintable() and "\\" not in name and len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
+
+
+def _can_read(folder: Path, path: str) -> bool:
     try:
-        stream = path.open("rb")
+        os.close(_open_below(folder, path))
     except OSError:
-        return
-    with stream:
-        info = archive.gettarinfo(arcname=name, fileobj=stream)
-        info.uid = info.gid = 0
-        info.uname = info.gname = ""
-        archive.addfile(info, _Exactly(stream, info.size))  # type: ignore[arg-type]
+        return False
+    return True
 
 
-class _Exactly:
-    """Reads exactly ``size`` bytes of a stream, zeros after its end."""
+def _open_below(folder: Path, path: str) -> int:
+    """Opens a plain file for reading without following a link anywhere below ``folder``. Raises OSError."""
+    *above, name = safe_relative(path).split("/")
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in above:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = below
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+    finally:
+        os.close(here)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{path} is no plain file")
+    return handle
 
-    def __init__(self, stream: IO[bytes], size: int) -> None:
-        self._stream = stream
-        self._left = size
 
-    def read(self, count: int) -> bytes:
-        count = min(count, self._left)
-        data = self._stream.read(count)
-        self._left -= count
-        return data + b"\0" * (count - len(data))
+def total_bytes(index: dict[str, Any]) -> int:
+    """Returns the sum of the sizes of all files of an index."""
+    return sum(int(size) for _, size, _ in index["files"])
+
+
+def number_of_parts(index: dict[str, Any]) -> int:
+    """Returns how many parts the files of an index make."""
+    return -(-total_bytes(index) // int(index["part_bytes"]))
+
+
+def pieces_by_part(index: dict[str, Any]) -> list[list[Piece]]:
+    """Returns which stretches of which files each part holds, in order."""
+    size = int(index["part_bytes"])
+    parts: list[list[Piece]] = [[] for _ in range(number_of_parts(index))]
+    position = 0
+    for path, length, _ in index["files"]:
+        offset = 0
+        while offset < length:
+            step = min(length - offset, size - position % size)
+            parts[position // size].append(Piece(path, offset, step))
+            offset += step
+            position += step
+    return parts
+
+
+def write_part(folder: Path, pieces: list[Piece], sink: Sink) -> dict[str, Any]:
+    """Writes one part compressed to ``sink``; returns ``{"bytes", "sha256"}`` of what was written.
+
+    A file that has become shorter, or cannot be read any more, counts as zeros from there: a log that is
+    replaced must not break the others' way home.
+    """
+    squeeze = zlib.compressobj(4)
+    digest_ = hashlib.sha256()
+    size = 0
+    for data in _payload(folder, pieces):
+        packed = squeeze.compress(data)
+        digest_.update(packed)
+        size += len(packed)
+        sink.write(packed)
+    packed = squeeze.flush()
+    digest_.update(packed)
+    sink.write(packed)
+    return {"bytes": size + len(packed), "sha256": digest_.hexdigest()}
+
+
+def _payload(folder: Path, pieces: list[Piece]) -> Iterator[bytes]:
+    for piece in pieces:
+        left = piece.size
+        try:
+            handle = _open_below(folder, piece.path)
+        except OSError:
+            handle = -1
+        try:
+            while left > 0:
+                data = (
+                    b""
+                    if handle < 0
+                    else os.pread(handle, min(left, _CHUNK), piece.offset + piece.size - left)
+                )
+                data = data or b"\0" * min(left, _CHUNK)
+                left -= len(data)
+                yield data
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+
+def read_part(path: Path, pieces: list[Piece]) -> Iterator[tuple[Piece, int, bytes]]:
+    """Yields the content of a part file: piece, offset in the file, data. Raises BadArchive.
+
+    Never yields more than the pieces hold, whatever the part expands to.
+    """
+    stream = _expand(path)
+    rest = b""
+    for piece in pieces:
+        done = 0
+        while done < piece.size:
+            rest = rest or next(stream, b"")
+            if not rest:
+                raise BadArchive(f"{path.name} is shorter than the index says")
+            data = rest[: piece.size - done]
+            rest = rest[len(data) :]
+            yield piece, piece.offset + done, data
+            done += len(data)
+    if rest or next(stream, b""):
+        raise BadArchive(f"{path.name} is longer than the index says")
+
+
+def _expand(path: Path) -> Iterator[bytes]:
+    expand = zlib.decompressobj()
+    try:
+        with path.open("rb") as stream:
+            for packed in iter(lambda: stream.read(_CHUNK), b""):
+                while packed and not expand.eof:
+                    data = expand.decompress(packed, _CHUNK)
+                    packed = expand.unconsumed_tail
+                    if data:
+                        yield data
+                if packed or expand.unused_data:
+                    raise BadArchive(f"{path.name} goes on after its end")
+        if not expand.eof:
+            raise BadArchive(f"{path.name} is cut")
+    except zlib.error as error:
+        raise BadArchive(f"{path.name} cannot be expanded: {error}") from error
 
 
 def digest(path: Path) -> str:
@@ -120,52 +286,3 @@ def digest(path: Path) -> str:
     except OSError:
         return ""
     return total.hexdigest()
-
-
-class _Joined:
-    """Reads the parts one after another as one stream."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = list(paths)
-        self._stream: IO[bytes] | None = None
-
-    def read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            if self._stream is None:
-                if not self._paths:
-                    break
-                self._stream = self._paths.pop(0).open("rb")
-            piece = self._stream.read(count - len(data))
-            if not piece:
-                self._stream.close()
-                self._stream = None
-            data += piece
-        return data
-
-
-def unpack(parts: list[Path], target: Path) -> list[str]:
-    """Unpacks the parts below ``target`` (which must not exist yet); returns the relative paths.
-
-    Only plain files under plain relative names come out. Raises BadArchive for anything else, for names that
-    would leave ``target``, and for an archive that is cut.
-    """
-    target.mkdir(parents=True)
-    names: list[str] = []
-    try:
-        with tarfile.open(fileobj=_Joined(parts), mode="r|gz") as archive:  # type: ignore[call-overload]
-            for member in archive:
-                source = archive.extractfile(member) if member.isreg() else None
-                if source is None:
-                    raise BadArchive(f"{member.name!r} in the archive is no plain file")
-                path = target / safe_relative(member.name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("xb") as stream:
-                    shutil.copyfileobj(source, stream, _CHUNK)
-                if path.stat().st_size != member.size:
-                    raise BadArchive(f"{member.name!r} in the archive is cut")
-                os.utime(path, (member.mtime, member.mtime))
-                names.append(member.name)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise BadArchive(f"the archive cannot be read: {error}") from error
-    return names

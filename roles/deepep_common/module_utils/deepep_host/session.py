@@ -6,15 +6,20 @@ every host's task in a process of its own, so they tell each other through these
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import secrets
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import events
 from .files import host_name, now_iso, read_json, run_path, write_json
+from .plan_diff import differences
 from .preflight.refusal import refusal
 
 SCHEMA = 1
@@ -59,6 +64,12 @@ class Session(NamedTuple):
         """Returns the directory of a run in the result tree."""
         return run_path(self.folder, key)
 
+    def kept(self, key: str) -> bool:
+        """Tells whether a run's results are those of an earlier execution, and nothing is done about it."""
+        executions = self.describe().get("executions") or [{}]
+        repeated = executions[-1].get("repeated")
+        return repeated is not None and key not in repeated
+
     # ---- what the controller saw ----
 
     def note_path(self, key: str, name: str) -> Path:
@@ -80,6 +91,31 @@ class Session(NamedTuple):
     def keep_host_state(self, key: str, host: str, state: Mapping[str, Any]) -> None:
         """Keeps the state of a host in a run, for the other hosts' tasks and for job.toml."""
         self.take_note(key, "host-" + host_name(host), state)
+
+    def started(self, key: str) -> bool:
+        """Tells whether anything of a run may be on its hosts."""
+        if self.note(key, "rendezvous") is not None:
+            return True
+        folder = self.note_path(key, "x").parent
+        return any(folder.glob("host-*.json"))
+
+    def unsettled(self, run: Mapping[str, Any], host: str | None = None) -> bool:
+        """Tells whether there may be more of a run on its hosts (or that one) than is here.
+
+        It was started, and has no verdict or was not fetched whole: the controller or the network was lost.
+        """
+        key = run["id"]
+        if self.skipped(key) or not self.started(key) or self.verdict(key) == "PASS":
+            return False
+        hosts = [host] if host else [member["name"] for member in run["hosts"]]
+        notes = [self.note(key, "collected-" + name) or {} for name in hosts]
+        return self.verdict(key) is None or not all(note.get("complete") for note in notes)
+
+    def forget_lost(self, key: str) -> None:
+        """Forgets the state of hosts that were out of reach when a run was last looked at."""
+        for path in self.note_path(key, "x").parent.glob("host-*.json"):
+            if (read_json(path) or {}).get("outcome") == "lost":
+                path.unlink()
 
     def preflight(self, host: str) -> dict[str, Any] | None:
         """Returns a host's preflight, None before there was one."""
@@ -105,9 +141,9 @@ class Session(NamedTuple):
         return read_json(self.run_dir(key) / "skipped.json")
 
     def skip(self, key: str, reason: str, because: str | None = None) -> None:
-        """Records that a run is not started; the first reason stays."""
+        """Records that a run is not started; the first reason stays, and so does what is kept."""
         path = self.run_dir(key) / "skipped.json"
-        if not path.exists():
+        if not path.exists() and not self.kept(key):
             write_json(path, {"reason": reason, "because": because, "at": now_iso()})
             events.append(self.results_dir, "skip", run=key, reason=reason, because=because)
 
@@ -128,6 +164,14 @@ class Session(NamedTuple):
     def update(self, **changes: Any) -> None:
         """Changes entries of run.json."""
         write_json(self.folder / "run.json", {**self.describe(), **changes})
+
+    def end(self, status: str) -> None:
+        """Records that the session, and so its last execution, has ended as ``status``."""
+        now = now_iso()
+        executions = list(self.describe().get("executions") or [])
+        if executions:
+            executions[-1] = {**executions[-1], "status": status, "ended_at": now}
+        self.update(status=status, ended_at=now, executions=executions)
 
 
 def open_session(
@@ -159,28 +203,155 @@ def open_session(
             raise SessionError(
                 f"cannot create {candidate}: {error.strerror}; set deepep_results_dir to a writable directory"
             ) from error
-    stamp = f"{now:%Y%m%d_%H%M%S}"
-    session = Session(
-        f"{stamp}-{secrets.token_hex(3)}", str(folder.resolve()), stamp, str(bundle_dir.resolve())
-    )
+    session = _named(now, folder, bundle_dir)
     write_json(folder / "plan.json", plan)
+    execution = _execution(session, controller, ansible_version, None)
     write_json(
         folder / "run.json",
         {
             "schema": SCHEMA,
             "run_id": session.run_id,
             "scenario": scenario,
-            "stamp": stamp,
-            "started_at": now_iso(),
+            "stamp": session.stamp,
+            "started_at": execution["started_at"],
             "ended_at": None,
             "bundle_dir": session.bundle_dir,
             "controller": controller,
             "ansible_version": ansible_version,
             "status": "running",
+            "executions": [execution],
         },
     )
     events.append(folder, "session", status="opened", run_id=session.run_id, scenario=scenario)
     return session
+
+
+def _named(now: datetime, folder: Path, bundle_dir: Path) -> Session:
+    stamp = f"{now:%Y%m%d_%H%M%S}"
+    run_id = f"{stamp}-{secrets.token_hex(3)}"
+    return Session(run_id, str(folder.resolve()), stamp, str(bundle_dir.resolve()))
+
+
+def _execution(
+    session: Session, controller: str, ansible_version: str, repeated: Sequence[str] | None
+) -> dict[str, Any]:
+    return {
+        "run_id": session.run_id,
+        "stamp": session.stamp,
+        "started_at": now_iso(),
+        "ended_at": None,
+        "status": "running",
+        "controller": controller,
+        "ansible_version": ansible_version,
+        "repeated": None if repeated is None else list(repeated),
+    }
+
+
+def resume_session(
+    bundle_dir: Path, folder: Path, controller: str, ansible_version: str, everything: bool
+) -> Session:
+    """Opens an ended or lost session again, to repeat runs of the bundle in it. Raises SessionError.
+
+    They are the bundle's runs that have no PASS, or all of them with ``everything``; what they left goes to
+    ``earlier/``. All others are kept as they are. The same directory under a new ``run_id``: on the hosts
+    nothing of before is in the way.
+    """
+    before = find_session(folder)
+    bundle = read_json(bundle_dir / "plan.json")
+    if bundle is None:
+        raise SessionError(f"{bundle_dir}/plan.json is missing or damaged: compile the bundle again")
+    changed = differences(before.plan(), bundle, part=True)
+    if changed:
+        raise SessionError(f"the bundle is not that of {folder}: {'; '.join(changed[:10])}")
+    other = playing(folder)
+    if other:
+        raise SessionError(f"{folder} is still being played by {other}: wait for its end, or stop it")
+    repeated = [run["id"] for run in bundle["runs"] if everything or before.verdict(run["id"]) != "PASS"]
+    lost = [
+        run["id"] for run in bundle["runs"] if before.verdict(run["id"]) is None and before.unsettled(run)
+    ]
+    if lost:
+        raise SessionError(
+            f"{', '.join(lost[:5])} may still run on the hosts: play adopt.yml first, which waits for them, "
+            "fetches and judges them"
+        )
+    described = before.describe()
+    executions = list(described.get("executions") or [])
+    if executions and executions[-1].get("status") == "running":
+        executions[-1] = {**executions[-1], "status": "lost"}
+    session = _named(datetime.now(), folder, Path(before.bundle_dir))
+    for key in sorted(repeated, key=lambda key: key.count("/")):
+        _put_away(before, key, folder / EARLIER / before.run_id)
+    stop = folder / ".state" / "stop.json"
+    if stop.exists():
+        stop.unlink()
+    executions.append(_execution(session, controller, ansible_version, repeated))
+    before.update(
+        run_id=session.run_id,
+        stamp=session.stamp,
+        ended_at=None,
+        controller=controller,
+        ansible_version=ansible_version,
+        status="running",
+        executions=executions,
+    )
+    events.append(folder, "session", status="resumed", run_id=session.run_id, repeated=len(repeated))
+    return session
+
+
+EARLIER = "earlier"
+"""Below a session: what runs left that were repeated, by the ``run_id`` of then."""
+
+
+def _put_away(session: Session, key: str, earlier: Path) -> None:
+    """Moves what a run left out of the way; a run that was never started left nothing of worth."""
+    folder = session.run_dir(key)
+    target = run_path(earlier, key)
+    if folder.is_dir():
+        if session.started(key) and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.replace(target)
+        else:
+            shutil.rmtree(folder)
+    shutil.rmtree(session.note_path(key, "x").parent, ignore_errors=True)
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder / ".state" / "controller.lock"
+
+
+def hold(folder: Path) -> int | None:
+    """Marks a session as being played by this process, until the file descriptor that is returned is closed.
+
+    None where another process does. The mark ends with the process, however that ends.
+    """
+    path = _lock_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode(), 0)
+    return handle
+
+
+def playing(folder: Path) -> str | None:
+    """Returns who plays a session at this moment, as a text, or None."""
+    try:
+        handle = os.open(_lock_path(folder), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        found = read_json(_lock_path(folder)) or {}
+        return f"process {found.get('pid', '?')} on {found.get('host', '?')}"
+    finally:
+        os.close(handle)
+    return None
 
 
 def _make_given(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..pack import LIMIT, WHY
 from .codes import Reason, reason
 from .evidence import Evidence, Unreadable, log_name
 
@@ -52,12 +53,37 @@ def check_result_files(evidence: Evidence, result_dir: str) -> list[Reason]:
 
 
 def check_traces(evidence: Evidence) -> list[Reason]:
-    """Returns whether profiler traces are missing."""
+    """Returns whether profiler traces are missing, but for those that were too large to be fetched."""
     expected = int(evidence.run["expect"].get("traces") or 0)
-    missing = [r for r in range(expected) if not evidence.files.get(f"traces/rank-{r:04d}.json")]
+    names = {r: f"traces/rank-{r:04d}.json" for r in range(expected)}
+    left_out = evidence.left_out
+    missing = [
+        r
+        for r, name in names.items()
+        if not evidence.files.get(name) and left_out.get(name, {}).get("why") != LIMIT
+    ]
     if not missing:
         return []
     return [reason("trace-missing", f"no profiler trace of {ranks_text(missing)}", "traces")]
+
+
+def notes_on_left_out(evidence: Evidence) -> list[str]:
+    """Returns what was not fetched, the largest file first, one sentence per reason."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for path, one in evidence.left_out.items():
+        size = one.get("bytes")
+        groups.setdefault(str(one.get("why")), []).append((size if isinstance(size, int) else 0, path))
+    notes = []
+    for why, files in sorted(groups.items()):
+        files.sort(key=lambda pair: (-pair[0], pair[1]))
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        total = sum(size for size, _ in files)
+        size_text = f", {total / 1e6:.1f} MB" if total else ""
+        kept = "; it stays on the host for a while" if why == LIMIT else ""
+        notes.append(
+            f"not fetched ({WHY.get(why, why)}{size_text}): {files[0][1]}{more}{kept}; see left_out.json"
+        )
+    return notes
 
 
 def check_markers(evidence: Evidence) -> list[Reason]:

@@ -71,6 +71,18 @@ class Evidence:
                         del self.files[name]
 
     @property
+    def left_out(self) -> dict[str, dict[str, Any]]:
+        """The files that were not fetched on purpose, by path: ``{"bytes", "why"}`` and the host."""
+        value = self.read_json("left_out.json")
+        hosts = value.get("hosts") if isinstance(value, dict) else None
+        found: dict[str, dict[str, Any]] = {}
+        for host, files in hosts.items() if isinstance(hosts, dict) else ():
+            for one in files if isinstance(files, list) else ():
+                if isinstance(one, dict) and isinstance(one.get("path"), str):
+                    found[one["path"]] = {**one, "host": host}
+        return found
+
+    @property
     def started(self) -> bool:
         """Whether anything shows that the run was started on a host."""
         return any(end is not None for end in self.ends.values()) or bool(self.logs)

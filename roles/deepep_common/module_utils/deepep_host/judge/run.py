@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from .codes import Reason, reason, verdict_of
-from .completeness import check_files, check_markers, check_ranks, check_result_files, check_traces
+from .completeness import (
+    check_files,
+    check_markers,
+    check_ranks,
+    check_result_files,
+    check_traces,
+    notes_on_left_out,
+)
 from .counters import rose
 from .culprit import find_suspect
 from .ending import PLANNED_STOP, check_ends, check_leftovers, check_planned_stop, not_run
@@ -17,6 +24,7 @@ from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name
 from .hardware import Hardware, read_hardware
 from .images import check_images, images_of
 from .limits import limits_of
+from .origin import notes_on_origin
 from .records import Results, check_records, headline
 from .reference import WORSE, compare_record
 from .rows import write_rows
@@ -131,7 +139,7 @@ def _judge(
     results = Results(evidence, stamp if isinstance(stamp, str) else None)
     hardware = read_hardware(run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
     planned_stop = check_planned_stop(evidence)
-    notes = []
+    notes = notes_on_left_out(evidence) + notes_on_origin(evidence, session)
     if planned_stop is not None:
         # What the end of the program would have written cannot be there, and what a rank says of peers that
         # were stopped a moment before it is no failure.

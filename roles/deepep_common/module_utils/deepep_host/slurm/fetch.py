@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json, safe_relative, write_json
-from ..pack import pack
 from . import query
+from .archive import pack
 from .command import SlurmError, call
 from .jobs import Place, release
 

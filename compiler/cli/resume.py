@@ -1,0 +1,145 @@
+"""``run --resume``: repeats what has no PASS, keeps the rest, finds what a lost controller left."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.cli import exit_codes, planning, select
+
+if TYPE_CHECKING:
+    from compiler.inventory.model import Inventory
+    from compiler.plan.model import Plan
+    from compiler.runner.ansible import Playbook
+    from compiler.runner.resume import Standing
+    from compiler.runner.session import Session
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Returns what ``run`` returns for the whole session, 1 where it cannot be gone on with."""
+    from compiler.runner.resume import CannotResumeError
+    from compiler.runner.session import NotASessionError, open_session
+
+    try:
+        return _resume(args, open_session(Path(args.resume)))
+    except (NotASessionError, CannotResumeError) as error:
+        return _refuse(str(error))
+
+
+def _resume(args: argparse.Namespace, session: Session) -> int:
+    from compiler.cli.run import finish, play_and_halt
+    from compiler.emit.bundle import emit_bundle
+    from compiler.plan.selection import part
+    from compiler.runner.ansible import AnsibleMissingError
+    from compiler.runner.resume import standing, wait_until_free
+
+    found = _plan(args, session)
+    if found is None:
+        return exit_codes.INPUT_ERROR
+    plan, source, adopting = found
+    if plan.launcher != "ssh":
+        return _refuse(
+            f"--resume works with deepep_launcher: ssh, not yet with {plan.launcher}; what a lost controller "
+            "left is fetched and judged by the bundle's collect.yml"
+        )
+    try:
+        wait_until_free(session.directory, _tell)
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+    now = standing(session.directory)
+    bundle = session.directory / ".state" / "bundle"
+    try:
+        if now.unsettled:
+            if not adopting.is_dir():
+                emit_bundle(plan, source, adopting)
+            if not _adopt(args, session, adopting, now):
+                return exit_codes.INTERRUPTED
+            now = standing(session.directory)
+        wanted = _wanted(args, plan, now)
+        if wanted is None:
+            return exit_codes.INPUT_ERROR
+        if not wanted:
+            _tell("every run has a PASS: nothing to repeat")
+            return finish(session.directory, 0, interrupted=False)
+        chosen = part(plan, wanted)
+        emit_bundle(chosen, source, bundle)
+        kept = len(plan.runs) - len(chosen.runs)
+        _tell(f"{len(chosen.runs)} of {len(plan.runs)} runs are repeated, {kept} kept: {session.directory}")
+        book = _playbook(args, session, bundle, "site.yml")
+        book = replace(book, extra_vars=(*book.extra_vars, "deepep_resume=all"))
+        return play_and_halt(args, book, session.directory, chosen)
+    except AnsibleMissingError as missing:
+        return _refuse(str(missing))
+
+
+def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory | Path, Path] | None:
+    """Returns the session's plan, where the inventory comes from, and the bundle to adopt with.
+
+    None, and the reason told, where the scenario has errors. Raises CannotResumeError.
+    """
+    from compiler.runner.resume import plan_of_bundle, refuse_changes
+
+    if args.scenario is None:
+        return plan_of_bundle(session.directory, session.bundle), session.bundle, session.bundle
+    from compiler.plan.support import not_executable
+
+    planned = planning.plan_of(args)
+    if planned.plan is None or planned.inventory is None:
+        planning.show(planned.findings)
+        return None
+    refused = not_executable(planned.plan)
+    planning.show((*planned.findings, *refused))
+    if refused:
+        return None
+    refuse_changes(session.directory, planned.plan)
+    return planned.plan, planned.inventory, session.directory / ".state" / "whole-bundle"
+
+
+def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standing) -> bool:
+    """Waits for what still runs, fetches and judges it; False where the user does not want to wait."""
+    from compiler.runner.run import log_tail, play
+
+    shown = ", ".join(now.unsettled[:5]) + (" ..." if len(now.unsettled) > 5 else "")
+    _tell(f"looking on the hosts for what is left of {shown} (Ctrl-C leaves it running)")
+    book = _playbook(args, session, bundle, "adopt.yml")
+    outcome = play(book, session.directory, {}, verbose=bool(args.verbose))
+    if outcome.interrupted:
+        _tell("interrupted: what runs on the hosts goes on; --resume finds it again, stop ends it")
+        return False
+    if outcome.code:
+        _tell(
+            f"{log_tail(session.directory)}\nadopt.yml ended with {outcome.code}: going on with what is here"
+        )
+    return True
+
+
+def _wanted(args: argparse.Namespace, plan: Plan, now: Standing) -> frozenset[str] | None:
+    """Returns the runs to repeat; None, and the reason told, where they cannot be."""
+    chosen = frozenset(run.id for run in plan.runs) - now.passed
+    if args.only:
+        return select.only(args, plan, now.completed)
+    return select.with_others(plan, chosen, now.completed)
+
+
+def _playbook(args: argparse.Namespace, session: Session, bundle: Path, name: str) -> Playbook:
+    from compiler.runner.ansible import Playbook, pass_through
+
+    return Playbook(
+        bundle=bundle.absolute(),
+        name=name,
+        inventories=tuple(planning.absolute(source) for source in args.inventory or ()),
+        extra_vars=(*args.extra_vars, f"deepep_results={session.directory}"),
+        options=pass_through(vars(args)),
+    )
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _refuse(text: str) -> int:
+    print(f"deepep-compiler: {text}", file=sys.stderr)
+    return exit_codes.INPUT_ERROR
