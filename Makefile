@@ -36,6 +36,7 @@ lint: $(VENV)/.dev ## Check style and types of code, playbooks and YAML
 bench: $(VENV)/.dev ## Measure the speed of compiler and report (a benchmark, not a test)
 	$(BIN)/python -m tests.benchmark.compiler
 	$(BIN)/python -m tests.benchmark.report
+	$(BIN)/python -m tests.benchmark.staging
 
 docs: $(VENV)/.dev ## Write the generated reference pages again
 	$(BIN)/python -m compiler.maintenance

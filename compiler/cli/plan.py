@@ -40,4 +40,9 @@ def main(args: argparse.Namespace) -> int:
 
         for line in lines(planned.plan, explain_hosts=args.explain_hosts):
             print(line)
+        if planned.inventory is not None:
+            from compiler.registries import lines as registries
+
+            for line in registries(planned.plan, planned.inventory):
+                print(line)
     return exit_codes.OK

@@ -200,8 +200,7 @@ CODES = (
          "Write the reference in the runtime's form, or choose another runtime.",
          "NVIDIA/enroot doc/cmd/import.md; docker pull --help"),
     Code("DEP504", "credential-not-usable", W, "a credential that no image can match",
-         "Credentials are looked up by the registry's host.", "Write the host alone.",
-         "NVIDIA/enroot src/docker.sh:58-64, 305-306 @ 8ea147d: the host without its port"),
+         "Credentials are looked up by the registry's host and port.", "Write the host as in the image."),
     # 6xx: inventory and capacity
     Code("DEP601", "inventory-unreadable", E, "the inventory cannot be read",
          "Hosts and settings come from it.", "See what ansible-inventory says."),

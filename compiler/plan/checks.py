@@ -31,7 +31,7 @@ class RunChecks:
             return
         yield from self._environment(settings)
         if self._first("registries", settings):
-            yield from images.registries(settings.registries, settings.container_runtime)
+            yield from images.registries(settings.registries)
         yield from self._program(entry, settings)
         yield from self._container(entry, case, settings)
 

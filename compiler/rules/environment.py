@@ -14,6 +14,7 @@ LAUNCHER_SETS = frozenset(
     {
         "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE",
         "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "DEEPEP_RUN_ID", "DEEPEP_HOST", "DEEPEP_STAMP",
+        "DEEPEP_IMAGE_DIGEST",
     }
 )  # fmt: skip
 """Set by torchrun and the supervisor for each rank, whatever was there before."""

@@ -9,62 +9,19 @@ from dataclasses import dataclass
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic, Place
 from compiler.diagnostics.wording import quoted, value_text
+from compiler.resources import host_code
+
+host_code()
+
+from deepep_host.reference import ARCHIVE, HUB_NAMES, Image, parse, plain_text, registry_name  # noqa: E402
+
+__all__ = ["Image", "Source", "check", "parse", "plain_text", "problem", "registries", "source", "unusable"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_SQUASHFS = (".sqsh", ".squashfs")
-_ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_REGISTRY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 _DAEMONS = ("dockerd", "podman")
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image reference in parts. ``scheme`` is None for a plain reference; ``file`` for a file."""
-
-    text: str
-    file: bool
-    scheme: str | None
-    user: str | None
-    registry: str | None
-    path: str
-    tag: str | None
-    digest: str | None
-    hash_form: bool
-    """Registry and path are separated by enroot's ``#``."""
-
-
-def parse(text: str) -> Image:
-    """Returns the parts of any text; whether they are right is :func:`problem`'s question."""
-    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((*_SQUASHFS, *_ARCHIVE)):
-        return Image(text, True, None, None, None, text, None, None, False)
-    scheme = _SCHEME.match(text)
-    rest = text[scheme.end() :] if scheme else text
-    rest, _, digest = rest.partition("@sha256:")
-    user, at, after = rest.partition("@")
-    rest = after if at else rest
-    hash_form = "#" in rest
-    registry: str | None
-    if hash_form:
-        registry, _, rest = rest.partition("#")
-    else:
-        first, slash, others = rest.partition("/")
-        named = slash and ("." in first or ":" in first or first == "localhost")
-        registry, rest = (first, others) if named else (None, rest)
-    path, colon, tag = rest.partition(":")
-    return Image(
-        text=text,
-        file=False,
-        scheme=scheme[1].lower() if scheme else None,
-        user=user if at else None,
-        registry=registry,
-        path=path,
-        tag=tag if colon else None,
-        digest=f"sha256:{digest}" if digest else None,
-        hash_form=hash_form,
-    )
 
 
 def problem(image: Image) -> tuple[str, str] | None:
@@ -120,7 +77,7 @@ def unusable(image: Image, runtime: str) -> tuple[str, str] | None:
 
 
 def _unusable_file(image: Image, runtime: str) -> tuple[str, str] | None:
-    archive = image.path.endswith(_ARCHIVE)
+    archive = image.path.endswith(ARCHIVE)
     if runtime == "enroot" and archive:
         return (
             "enroot cannot start a docker archive",
@@ -158,11 +115,11 @@ def source(text: str, runtime: str) -> Source:
     """
     image = parse(text)
     if image.file:
-        return Source("archive" if image.path.endswith(_ARCHIVE) else "squashfs", image.path, None)
+        return Source("archive" if image.path.endswith(ARCHIVE) else "squashfs", image.path, None)
     version = f"@{image.digest}" if image.digest else f":{image.tag or 'latest'}"
     if image.scheme in _DAEMONS:
         return Source("daemon", f"{image.scheme}://{plain_text(image)}", None)
-    hub = image.registry is None or image.registry in _HUB
+    hub = image.registry is None or image.registry in HUB_NAMES
     path = f"library/{image.path}" if hub and "/" not in image.path else image.path
     if runtime != "enroot":
         registry = "docker.io" if hub else image.registry
@@ -174,13 +131,6 @@ def source(text: str, runtime: str) -> Source:
         f"docker://{user}{'' if hub else f'{image.registry}#'}{image.path if hub else path}{version}",
         "registry-1.docker.io" if hub else image.registry,
     )
-
-
-def plain_text(image: Image) -> str:
-    """Returns the reference as docker writes it."""
-    text = f"{image.registry}/{image.path}" if image.registry else image.path
-    text += f":{image.tag}" if image.tag else ""
-    return text + (f"@{image.digest}" if image.digest else "")
 
 
 def check(text: str, runtime: str | None, place: Place) -> Iterator[Diagnostic]:
@@ -203,21 +153,18 @@ def check(text: str, runtime: str | None, place: Place) -> Iterator[Diagnostic]:
         )
 
 
-def registries(names: tuple[str, ...], runtime: str) -> Iterator[Diagnostic]:
-    """Yields the entries of ``deepep_registries`` that the runtime could never match with an image."""
+def registries(names: tuple[str, ...]) -> Iterator[Diagnostic]:
+    """Yields the entries of ``deepep_registries`` that no image could ever match.
+
+    Case, ``https://`` and a path do not matter, and each runtime is given the name in its own form.
+    """
     for name in names:
-        scheme = _SCHEME.match(name)
-        bare = name[scheme.end() :] if scheme else name
-        host = bare.partition("/")[0]
-        if scheme or host != bare or not host.strip():
-            what, write = "is not the host of a registry", host.strip() or "registry.example.com"
-        elif runtime == "enroot" and re.search(r":\d+$", host):
-            what, write = "has a port, and enroot looks credentials up without", host.rpartition(":")[0]
-        else:
+        host = registry_name(name)
+        if _REGISTRY.fullmatch(host):
             continue
         yield finding(
             "credential-not-usable",
-            f"deepep_registries: {value_text(name)} {what}",
+            f"deepep_registries: {value_text(name)} is not the host of a registry",
             None,
-            fix=f"write registry: {write}",
+            fix="write registry: with its host name, and the port where it has one",
         )

@@ -100,7 +100,7 @@ class Staging:
         self.folder = folder
         self.lab = lab
         self.image = image
-        names = list(hosts)
+        names = self.play_hosts = list(hosts)
         run = stand_in_run(
             "Tests.1", [], image=image, container_runtime=runtime, world_size=len(names),
             hosts=[{"name": name, "node_rank": rank} for rank, name in enumerate(names)],

@@ -176,6 +176,8 @@ def _job(
                 },
                 "leftovers": [str(left) for left in state.get("leftovers") or ()],
                 "collected": bool((session.note(run["id"], "collected-" + host) or {}).get("complete")),
+                "image_id": (session.note(run["id"], "image-" + host) or {}).get("id"),
+                "image_digest": (session.note(run["id"], "image-" + host) or {}).get("digest"),
             }
         )  # fmt: skip
     return {

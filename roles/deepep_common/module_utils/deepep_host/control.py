@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import container, processes
+from . import container, images, processes
 from .files import read_json, write_json, write_text
 from .launch import LaunchError, expand_argv, expand_environment, render_config, render_env_vars
 from .lock import lock_path
@@ -136,6 +136,10 @@ def prepare(
         "DEEPEP_RUN": spec["id"],
         "DEEPEP_STAMP": plan["stamp"],
     }
+    staged = images.find(base, spec["image"]) if spec.get("image") else None
+    if staged and spec["container_runtime"] != "none":
+        # For the records: all hosts have the same.
+        marks["DEEPEP_IMAGE_DIGEST"] = str(staged["digest"])
     argv = expand_argv(spec["argv"], variables)
     if not argv:
         raise LaunchError("the plan holds an empty command line")

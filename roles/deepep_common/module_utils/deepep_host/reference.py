@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 DOCKER_HUB = "docker.io"
-_HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _SQUASHFS = (".sqsh", ".squashfs")
-_ARCHIVE = (".tar", ".tar.gz", ".tgz")
+ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Image:
 
 def parse(text: str) -> Image:
     """Returns the parts of any text; whether they are right is the linter's question."""
-    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((*_SQUASHFS, *_ARCHIVE)):
+    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((*_SQUASHFS, *ARCHIVE)):
         return Image(text, True, None, None, None, text, None, None, False)
     scheme = _SCHEME.match(text)
     rest = text[scheme.end() :] if scheme else text
@@ -98,7 +98,7 @@ def plain_text(image: Image) -> str:
 def registry_name(name: str) -> str:
     """Returns one name for each registry: lower case, no scheme, no path, Docker Hub's aliases as one."""
     bare = _SCHEME.sub("", name.strip()).partition("/")[0].lower()
-    return DOCKER_HUB if bare in _HUB_NAMES else bare
+    return DOCKER_HUB if bare in HUB_NAMES else bare
 
 
 def file_name(image: Image) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -109,6 +110,7 @@ def _record(
         "mode": config.mode,
         "backend": ("gloo" if backend.stand_in else "nccl") if measurement.baseline else backend.name,
         "program": "bundled",
+        "image_digest": os.environ.get("DEEPEP_IMAGE_DIGEST"),
         "stand_in": backend.stand_in,
         "global_bw": traffic.total / GIGA / summary.median,
         "deepep_time": summary.median,
