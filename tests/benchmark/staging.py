@@ -65,29 +65,19 @@ def _table(lab: Lab, registry: Registry, folder: Path, seed: int, size: int, far
     variables = {"ansible_python_interpreter": "/usr/bin/python3", "deepep_registries": LOGIN}
     hosts = {host.name: {} for host in lab.hosts}
     staging = Staging(folder / f"play-{seed}", hosts, image, "podman", lab=lab, **variables)
-    _row(
-        registry, "staged (of which the whole playbook)", lambda: _played(staging), lambda: _seconds(staging)
-    )
-    _row(
-        registry,
-        "staged again (of which the whole playbook)",
-        lambda: _played(staging),
-        lambda: _seconds(staging),
-    )
+    for text in ("staged", "staged again"):
+        _row(registry, f"{text}, the whole playbook", lambda: _played(staging))
+        print(f"{'  of which for the image':44}{_seconds(staging):9.1f}")
     registry.clear_link()
 
 
-def _row(
-    registry: Registry, text: str, work: Callable[[], None], seconds: Callable[[], float] | None = None
-) -> None:
+def _row(registry: Registry, text: str, work: Callable[[], None]) -> None:
     before = registry.position()
     begun = time.monotonic()
     work()
     took = time.monotonic() - begun
     count = sum(one.bytes for one in registry.requests(before) if one.method == "GET" and one.status < 300)
-    inner = f" ({seconds():.1f} s)" if seconds else ""
-    label = text.replace("(of which the whole playbook)", "").strip()
-    print(f"{label:44}{took:9.1f}{count / 1e6:18.2f}{'  of these for the images' + inner if seconds else ''}")
+    print(f"{text:44}{took:9.1f}{count / 1e6:18.2f}", flush=True)
 
 
 def _pull_everywhere(hosts: Sequence[Host], image: str) -> None:

@@ -23,33 +23,69 @@ def test_a_changed_file_is_no_longer_the_one_that_was_checked(tmp_path: Path) ->
     assert list(store.notes(tmp_path, "r")) == []
 
 
-def test_only_one_makes_a_file_and_a_killed_one_holds_nobody_up(tmp_path: Path) -> None:
-    path = tmp_path / "image.tar"
-    code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\n"
-        "from deepep_host.image import store\n"
-        "with store.locked(Path(sys.argv[2]), lambda: None, 1):\n"
-        "    print('held', flush=True); time.sleep(600)\n"
-    )
+HOLDER = """
+import sys, time; sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from deepep_host.image import store
+claim = store.Claim(Path(sys.argv[2]))
+assert claim.take(lambda: False, lambda: None, 1)
+if sys.argv[3] == "uses":
+    claim.share()
+print("held", flush=True); time.sleep(600)
+"""
+
+
+def hold(path: Path, how: str) -> subprocess.Popen[str]:
+    """Starts a process that makes or uses a file."""
     top = Path(store.__file__).resolve().parents[2]
-    other = subprocess.Popen([sys.executable, "-c", code, top, path], stdout=subprocess.PIPE, text=True)
+    argv = [sys.executable, "-c", HOLDER, top, path, how]
+    other = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
+    return other
+
+
+def test_only_one_makes_a_file_and_a_killed_one_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "image.tar"
+    other = hold(path, "makes")
     waited: list[int] = []
-    with (
-        pytest.raises(TimeoutError, match="another session"),
-        store.locked(path, lambda: waited.append(1), 0.5),
-    ):
-        pass
+    mine = store.Claim(path)
+    with pytest.raises(TimeoutError, match=r"making image\.tar"):
+        mine.take(lambda: False, lambda: waited.append(1), 0.5)
     assert waited
     store.partial(path).write_bytes(b"half")
     assert store.sweep(tmp_path) == []  # in use
     other.kill()
     other.wait()
+    assert mine.take(lambda: False, lambda: None, 5)
+    mine.close()
     assert store.sweep(tmp_path, dry=True) == [str(store.partial(path))]
     assert store.sweep(tmp_path) == [str(store.partial(path))]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_others_use_can_be_used_and_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "image.tar"
+    path.write_bytes(b"whole")
+    other = hold(path, "uses")
+    mine = store.Claim(path)
+    assert not mine.take(lambda: True, lambda: None, 5)
+    mine.close()
+    assert not store.is_free(path)
+    other.kill()
+    other.wait()
+    assert store.is_free(path)
+
+
+def test_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "image.tar"
+    mine, theirs = store.Claim(path), store.Claim(path)
+    (tmp_path / "image.tar.lock").unlink()
+    assert mine.take(lambda: False, lambda: None, 5)
+    with pytest.raises(TimeoutError):
+        theirs.take(lambda: False, lambda: None, 0.3)
+    mine.close()
+    theirs.close()
 
 
 def test_a_disk_that_is_too_small_is_told_with_figures(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ansible import context
 from ansible.errors import AnsibleError
 from deepep_controller import Answer, DeepEPAction
 from deepep_host import events, secret_scan
+from deepep_host.files import read_json
 from deepep_host.image import board as boards
 from deepep_host.image import carrier, chunks, steps
 from deepep_host.reference import parse
@@ -58,15 +59,13 @@ class ActionModule(DeepEPAction):
 
     def act(self) -> dict[str, Any]:
         if self.check_mode:
-            return {"msg": "check mode: would stage the images of the plan", "pending": False}
+            plan = read_json(Path(self._vars["playbook_dir"]) / "plan.json") or {"runs": []}
+            wanted = self._wanted(plan)
+            texts = [f"{reference} for {runtime}" for reference, runtime in wanted]
+            return {"msg": f"check mode: would stage {', '.join(texts) or 'no image'}", "pending": False}
         self._session = self.session()
         plan = self._session.plan()
-        mine = [run for run in plan["runs"] if any(member["name"] == self.host for member in run["hosts"])]
-        wanted = dict.fromkeys(
-            (run["image"], run["container_runtime"])
-            for run in mine
-            if run["image"] and run["container_runtime"] != "none"
-        )
+        wanted = self._wanted(plan)
         self._limit = time.monotonic() + float(self.argument("timeout_s", 3600))
         jobs = [Job(self, plan, reference, runtime) for reference, runtime in wanted]
         for job in jobs:
@@ -86,6 +85,12 @@ class ActionModule(DeepEPAction):
             deepep_secrets.forget_transfer(self._session)
         texts = [job.text for job in jobs]
         return {"changed": changed, "pending": False, "msg": "; ".join(texts) or "no image is needed"}
+
+    def _wanted(self, plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Returns reference and runtime of each image that this host's runs need."""
+        mine = [run for run in plan["runs"] if any(member["name"] == self.host for member in run["hosts"])]
+        pairs = [(run["image"], run["container_runtime"]) for run in mine]
+        return list(dict.fromkeys(pair for pair in pairs if pair[0] and pair[1] != "none"))
 
     @property
     def limit(self) -> float:
@@ -207,9 +212,10 @@ class Job:
             self._refuse("credentials", str(failure))
 
     def _drive(self) -> None:
-        preflight = self._session.preflight(self._host) or {}
-        if preflight.get("result") == "fail":
-            raise HostFailed("the host did not pass its preflight")
+        if self._unreachable():
+            # Its runs are refused for that, by name.
+            self.board.update(self._host, phase="failed", problem="the host is unreachable")
+            return
         if self._mine["phase"] is None:
             if not self._decided():
                 return
@@ -234,6 +240,10 @@ class Job:
                 self._fetch({"kind": "file", "path": path, "host": "the controller"})
             else:
                 self._bring_to_controller()
+
+    def _unreachable(self) -> bool:
+        checks = (self._session.preflight(self._host) or {}).get("checks") or ()
+        return any(check["name"] == "reachable" and check["result"] == "fail" for check in checks)
 
     def _decided(self) -> bool:
         """Has it decided, here or by another worker, what all hosts will have."""

@@ -101,6 +101,10 @@ class ActionModule(DeepEPAction):
         session = self.session()
         # Everything that still changes comes before the judgement, whose manifest covers all files.
         stopped = session.stop_request()
+        # An interrupted staging leaves these on the controller.
+        deepep_secrets.forget_transfer(session)
+        for brought in (session.folder / ".state" / "images").glob("*.file*"):
+            brought.unlink()
         leaked = self._search_secrets(session)
         session.end("interrupted" if stopped else "finished")
         events.append(session.results_dir, "session", status="closed", run_id=session.run_id)

@@ -170,29 +170,31 @@ class Agent:
             if self._state["phase"] != "waiting":
                 self.tell(phase="waiting", waits_for="another session that makes the same file")
 
-        with store.locked(self._path, waiting, self._end - time.monotonic()):
-            note = store.describe(self._path)
-            if note is not None and self._fits(note):
-                self._spec.update(
-                    {name: note[name] for name in ("size", "pieces", "content") if name in note}
-                )
-                if self._spec.get("measured_here"):
-                    self.tell(measured=note["measured"])
-                return self._path
-            measured = self._make(source)
-            store.settle(self._path, {
-                "reference": self._spec["reference"], "digest": self._spec["digest"],
-                "runtime": self._runtime, "content": self._spec.get("content"), "measured": measured,
-                "size": self._path_size(), "pieces": self._spec["pieces"],
-            })  # fmt: skip
-            if self._incoming is not None:
-                self._incoming.close()
+        self._claim = store.Claim(self._path)
+        if not self._claim.take(self._is_there, waiting, self._end - time.monotonic()):
+            note = store.describe(self._path) or {}
+            self._spec.update({name: note[name] for name in ("size", "pieces", "content") if name in note})
+            if self._spec.get("measured_here"):
+                self.tell(measured=note["measured"])
+            return self._path
+        measured = self._make(source)
+        store.settle(self._path, {
+            "reference": self._spec["reference"], "digest": self._spec["digest"],
+            "runtime": self._runtime, "content": self._spec.get("content"), "measured": measured,
+            "size": self._path_size(), "pieces": self._spec["pieces"],
+        })  # fmt: skip
+        self._claim.share()
+        if self._incoming is not None:
+            self._incoming.close()
         return self._path
 
     def _path_size(self) -> int:
         return store.partial(self._path).stat().st_size
 
-    def _fits(self, note: Mapping[str, Any]) -> bool:
+    def _is_there(self) -> bool:
+        note = store.describe(self._path)
+        if note is None:
+            return False
         if self._spec["pieces"] is not None:
             return bool(note.get("pieces") == self._spec["pieces"])
         return bool(note.get("digest") == self._spec["digest"] and note.get("measured"))

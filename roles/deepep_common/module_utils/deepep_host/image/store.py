@@ -12,7 +12,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,32 +104,66 @@ def remove(path: Path) -> None:
             each.unlink()
 
 
-@contextmanager
-def locked(path: Path, waiting: Callable[[], None], timeout_s: float) -> Iterator[None]:
-    """Holds the right to make ``path``; others of any session wait. Raises TimeoutError."""
-    lock = path.with_name(path.name + ".lock")
-    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+class Claim:
+    """A hold on ``path`` until the process ends: alone while it is made, then shared with other users."""
+
+    def __init__(self, path: Path) -> None:
+        lock = path.with_name(path.name + ".lock")
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = lock
+        self._handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self, fits: Callable[[], bool], waiting: Callable[[], None], timeout_s: float) -> bool:
+        """Returns False, shared, once ``fits`` says that the file is there; True where it is to be made here.
+
+        Whoever makes or uses another file of that name is waited for. Raises TimeoutError.
+        """
         end = time.monotonic() + timeout_s
-        while not _try(handle):
+        while True:
+            if _try(self._handle, fcntl.LOCK_SH):
+                if not self._is_current():
+                    self._reopen()
+                    continue
+                if fits():
+                    return False
+                if _try(self._handle, fcntl.LOCK_EX) and self._is_current():
+                    return True
+                fcntl.flock(self._handle, fcntl.LOCK_UN)
             waiting()
             if time.monotonic() > end:
-                raise TimeoutError(f"another session has been making {path.name} for {timeout_s:.0f} s")
+                raise TimeoutError(f"another session has been making {self._lock.stem} for {timeout_s:.0f} s")
             time.sleep(0.2)
-        yield
-    finally:
-        os.close(handle)
+
+    def share(self) -> None:
+        """Lets others use what was made."""
+        fcntl.flock(self._handle, fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Gives it up."""
+        os.close(self._handle)
+
+    def _is_current(self) -> bool:
+        # Whoever removed the file while it was waited for has left a lock that nobody else can see.
+        mine = os.fstat(self._handle)
+        try:
+            now = self._lock.stat()
+        except FileNotFoundError:
+            return False
+        return (now.st_ino, now.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def _reopen(self) -> None:
+        os.close(self._handle)
+        self._handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def is_free(path: Path) -> bool:
-    """Returns whether nobody makes ``path`` now."""
+    """Returns whether nobody makes or uses ``path`` now."""
     lock = path.with_name(path.name + ".lock")
     if not lock.exists():
         return True
     handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     try:
-        return _try(handle)
+        return _try(handle, fcntl.LOCK_EX)
     finally:
         os.close(handle)
 
@@ -215,9 +248,9 @@ def _stamp(path: Path) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
-def _try(handle: int) -> bool:
+def _try(handle: int, kind: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
