@@ -43,16 +43,6 @@ PLAY = """
       ansible.builtin.import_role:
         name: deepep_image
 
-- name: Search the tree
-  hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - name: Close
-      ansible.builtin.import_role:
-        name: deepep_run
-        tasks_from: close
-
 - name: Clean up
   hosts: all
   gather_facts: false
@@ -62,6 +52,16 @@ PLAY = """
       ansible.builtin.import_role:
         name: deepep_cleanup
       when: cleanup | default(true)
+
+- name: Search the tree
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Close
+      ansible.builtin.import_role:
+        name: deepep_run
+        tasks_from: close
 """
 
 CONFIG = """

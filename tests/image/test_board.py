@@ -63,6 +63,22 @@ def test_the_host_that_asked_the_registry_also_pulls(tmp_path: Path) -> None:
     assert ask(made, "b") == (boards.REGISTRY, None)
 
 
+def test_what_a_host_has_kept_is_looked_for_before_the_registry_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Board(tmp_path / "key.json", ["a", "b"])
+    made.without_kept("a")
+    assert not made.nobody_kept(everyone_asked=False)
+    made.decide({**SPEC, "digest": "sha256:kept"})
+    made.decide({**SPEC, "digest": "sha256:asked later"})
+    assert made.read()["spec"]["digest"] == "sha256:kept"
+    other = Board(tmp_path / "other.json", ["a", "b"])
+    other.without_kept("a")
+    assert other.nobody_kept(everyone_asked=True)
+    other.without_kept("b")
+    assert other.nobody_kept(everyone_asked=False)
+
+
 def test_nobody_pulls_where_somebody_has_it(tmp_path: Path) -> None:
     made = board(tmp_path)
     for host in HOSTS:

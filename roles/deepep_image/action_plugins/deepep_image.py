@@ -247,12 +247,22 @@ class Job:
 
     def _decided(self) -> bool:
         """Has it decided, here or by another worker, what all hosts will have."""
+        if self._keep and not self._image.file and not self.board.read()["spec"]:
+            kept = self._ask("cached", reference=self._reference, runtime=self._runtime)["spec"]
+            if kept:
+                self._tell(phase="decided", digest=kept["digest"], size=kept["size"], from_registry=0)
+                self.board.decide(kept)
+            else:
+                self.board.without_kept(self._host)
         while True:
             data = self.board.read()
             if data["spec"] or data["refused"]:
                 return not data["refused"]
             if time.monotonic() > self._action.limit:
                 raise HostFailed("no host could ask for the image in time")
+            if self._keep and not self._image.file and not self.board.nobody_kept(not self.blocking):
+                time.sleep(TICK_S)
+                continue
             if self.board.take("resolve", self._host):
                 try:
                     return self._resolve()
@@ -262,8 +272,7 @@ class Job:
             time.sleep(TICK_S)
 
     def _resolve(self) -> bool:
-        told = {"reference": self._reference, "runtime": self._runtime, "keep": self._keep,
-                "pull_with": self._pull_with}  # fmt: skip
+        told = {"reference": self._reference, "runtime": self._runtime, "pull_with": self._pull_with}
         login = Login() if self._image.file else self._action.login(self._image.host)
         if self._pull_from == boards.CONTROLLER and not self._image.file:
             if self._runtime == "enroot":

@@ -58,15 +58,11 @@ def _answer(verb: str, told: dict[str, Any]) -> dict[str, Any]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if verb == "machine":
         return {"changed": False, "machine": platform.machine()}
+    if verb == "cached":
+        return {"changed": False, "spec": steps.cached(folder, told["reference"], told["runtime"])}
     if verb == "resolve":
-        spec = steps.resolve(
-            folder,
-            told["reference"],
-            told["runtime"],
-            Login(**told["login"]),
-            told["keep"],
-            told["pull_with"],
-        )
+        login = Login(**told["login"])
+        spec = steps.resolve(folder, told["reference"], told["runtime"], login, told["pull_with"])
         return {"changed": False, "spec": spec}
     if verb == "begin":
         return {"changed": False, **steps.begin(base, folder, told["spec"], told["may_pull"], told["keep"])}

@@ -75,10 +75,11 @@ class Board:
                 del data["roles"][role]
 
     def decide(self, spec: Mapping[str, Any]) -> None:
-        """Settles what all hosts will have."""
+        """Settles what all hosts will have; the first decision stays."""
         with self._open() as data:
-            data["spec"] = dict(spec)
-            data["decided_at"] = time.time()
+            if data["spec"] is None:
+                data["spec"] = dict(spec)
+                data["decided_at"] = time.time()
 
     def measured(self, host: str, found: Mapping[str, Any]) -> str | None:
         """Completes the decision by what a host found in its file; returns why another's file is not the
@@ -98,6 +99,19 @@ class Board:
                 f"its file {spec['reference']} is another one than on {first} ({found['digest'][:19]}, not "
                 f"{str(spec['digest'])[:19]}): remove one of them"
             )
+
+    def without_kept(self, host: str) -> None:
+        """Records that a host has kept no file of the image."""
+        with self._open() as data:
+            data["hosts"][host]["kept"] = False
+            data["looked_at"] = data.get("looked_at") or time.time()
+
+    def nobody_kept(self, everyone_asked: bool) -> bool:
+        """Returns whether no host has kept the image, as far as they have said so or had time to."""
+        data = self.read()
+        if everyone_asked or all(entry.get("kept") is False for entry in data["hosts"].values()):
+            return True
+        return time.time() - float(data.get("looked_at") or time.time()) > GRACE_S
 
     def refuse(self, code: str, text: str) -> None:
         """Settles that no host can have the image; the first reason stays."""

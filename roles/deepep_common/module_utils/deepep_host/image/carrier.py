@@ -35,9 +35,7 @@ def remove(session: Path, key: str) -> None:
 
 def resolve(told: Mapping[str, Any], login: Login, machine: str) -> dict[str, Any]:
     """Returns what is to be staged, asked for by the controller. Raises RegistryError."""
-    return steps.resolve(
-        Path("/nonexistent"), told["reference"], told["runtime"], login, False, "client", machine
-    )
+    return steps.resolve(Path("/nonexistent"), told["reference"], told["runtime"], login, "client", machine)
 
 
 def fetch(spec: Mapping[str, Any], login: Login, target: Path) -> int:

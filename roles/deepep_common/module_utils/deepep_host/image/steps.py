@@ -28,6 +28,7 @@ from .engines import Engine, EngineError
 GONE = "agent_gone"
 RUNTIME = "no_runtime"
 START_S = 20.0
+SETTLE_S = 3.0
 
 
 def key_of(reference: str, runtime: str) -> str:
@@ -40,22 +41,16 @@ def resolve(
     reference: str,
     runtime: str,
     login: Login,
-    cached: bool,
     pull_with: str,
     machine: str | None = None,
 ) -> dict[str, Any]:
     """Returns what is to be staged for a reference. Raises RegistryError.
 
-    ``cached``: a file that was kept from an earlier run is taken without asking the registry. For a file on
-    the controller or a host, ``digest`` and ``pieces`` are open until it was read. ``machine``: whose image,
-    where it is not this machine's.
+    For a file on the controller or a host, ``digest`` and ``pieces`` are open until it was read. ``machine``:
+    whose image, where it is not this machine's.
     """
     image = parse(reference)
-    spec: dict[str, Any] = {
-        "key": key_of(reference, runtime), "reference": reference, "runtime": runtime, "digest": None,
-        "size": None, "pieces": None, "content": None, "tag": "", "asked": False, "received": 0,
-        "measured_here": True,
-    }  # fmt: skip
+    spec = _empty(reference, runtime)
     if image.local_store and runtime == "enroot":
         # Another runtime's own image, which enroot can import: nobody else has to be asked.
         name = f"{file_name(image)}-{spec['key']}.sqsh"
@@ -67,12 +62,6 @@ def resolve(
     if image.file:
         name = Path(image.path).name
         return {**spec, "file_name": f"{spec['key']}-{name}", "tag": _tag(name, spec["key"])}
-    if cached:
-        for path, note in store.notes(folder, reference):
-            if note.get("runtime") == runtime:
-                kept = {name: note.get(name) for name in ("digest", "size", "pieces", "content")}
-                tag = _tag(image.path, _short(str(kept["digest"])))
-                return {**spec, **kept, "file_name": path.name, "tag": tag, "measured_here": False}
     client = Client(image.host, login)
     manifest = client.manifest(image, machine)
     kind = "sqsh" if runtime == "enroot" else "tar"
@@ -98,6 +87,25 @@ def resolve(
                 measured_here=False,
             )
     return {**spec, "received": client.received}
+
+
+def cached(folder: Path, reference: str, runtime: str) -> dict[str, Any] | None:
+    """Returns what to stage by a file that an earlier scenario kept here; None without one."""
+    for path, note in store.notes(folder, reference):
+        if note.get("runtime") == runtime:
+            kept = {name: note.get(name) for name in ("digest", "size", "pieces", "content")}
+            tag = _tag(parse(reference).path, _short(str(kept["digest"])))
+            found = {**_empty(reference, runtime), **kept}
+            return {**found, "file_name": path.name, "tag": tag, "measured_here": False}
+    return None
+
+
+def _empty(reference: str, runtime: str) -> dict[str, Any]:
+    return {
+        "key": key_of(reference, runtime), "reference": reference, "runtime": runtime, "digest": None,
+        "size": None, "pieces": None, "content": None, "tag": "", "asked": False, "received": 0,
+        "measured_here": True,
+    }  # fmt: skip
 
 
 def begin(base: Path, folder: Path, spec: Mapping[str, Any], may_pull: bool, keep: bool) -> dict[str, Any]:
@@ -235,9 +243,14 @@ def close(base: Path, folder: Path, spec: Mapping[str, Any], keep: bool) -> bool
     """Ends serving an image; a file that is not kept is removed. Returns whether anything changed."""
     changed = end(base, str(spec["key"]))
     path = folder / str(spec["file_name"])
-    if not keep and spec["runtime"] != "enroot" and store.is_free(path) and path.exists():
-        store.remove(path)
-        changed = True
+    if not keep and spec["runtime"] != "enroot" and path.exists():
+        # The threads of a process that has ended hold its files for a moment more.
+        limit = time.monotonic() + (SETTLE_S if changed else 0.0)
+        while not store.is_free(path) and time.monotonic() < limit:
+            time.sleep(0.05)
+        if store.is_free(path):
+            store.remove(path)
+            changed = True
     shutil.rmtree(_agent_folder(base, str(spec["key"])), ignore_errors=True)
     return changed
 
