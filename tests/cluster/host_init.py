@@ -117,6 +117,8 @@ def own_root(spec: "dict[str, Any]") -> None:
     bind(base / "home", root / "root")
     for path in spec["binds"]:
         bind(path, str(root) + path, read_only=True)
+    for path in spec["writable"]:
+        bind(path, str(root) + path)
     identity(spec, base, root)
     os.chdir(root)
     old = root / ".old"

@@ -23,6 +23,13 @@ PACKAGES = {
     "dockerd": "docker.io",
     "iptables": "iptables",
     "netavark": "netavark",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "slurmdbd": "slurmdbd",
+    "munged": "munge",
+    "mariadbd": "mariadb-server",
+    "shellcheck": "shellcheck",
 }
 """Command -> Debian package that brings it."""
 

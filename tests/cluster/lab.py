@@ -70,7 +70,7 @@ class Lab:
     """Hosts ``node1``.. with a controller and, on request, a jump host and a registry. Use with ``with``.
 
     ``shared_folders``: folders of this machine that hosts see read-only at the same path (this repository and
-    the interpreters always). ``users``: names of users besides root, and whether they may sudo.
+    the interpreters always); ``writable_folders``: such as a shared file system. ``users``: names of users besides root, and whether they may sudo.
     ``containers``: configures podman and docker on the hosts. Labs do not see each other.
     """
 
@@ -83,6 +83,7 @@ class Lab:
         jump: bool = False,
         registry: bool = False,
         shared_folders: Sequence[Path] = (),
+        writable_folders: Sequence[Path] = (),
         lower: str = "/",
     ) -> None:
         remove_leftovers()
@@ -94,6 +95,7 @@ class Lab:
         self.lower = lower
         self.users = dict({"perf": False, "ops": True} if users is None else users)
         self.shared_folders = _shared(shared_folders)
+        self.writable_folders = [str(folder) for folder in writable_folders]
         first = self.network.network_address
         files = _container_files()
         self.controller = Controller(self, "ctl", str(first + 1))

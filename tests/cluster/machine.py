@@ -338,6 +338,7 @@ class Host(Machine):
             "public_key": (self.lab.folder / "id.pub").read_text(),
             "users": self.lab.users,
             "binds": self.lab.shared_folders,
+            "writable": self.lab.writable_folders,
             "files": self._files,
             "executables": [path for path in self._files if path.startswith("/usr/local/bin/")],
         }

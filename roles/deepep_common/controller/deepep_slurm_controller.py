@@ -186,6 +186,8 @@ class SlurmAction(DeepEPAction):
         shutil.rmtree(incoming, ignore_errors=True)
         shutil.rmtree(fetched, ignore_errors=True)
         problem: str | None = answer.values["problem"]
+        if problem and not answer.values["hosts"]:
+            self._note(session, key, problem, [])
         return problem
 
     def _part(self, session: Session, key: str, source: Path, part: Mapping[str, Any], target: Path) -> Path:

@@ -44,7 +44,7 @@ class ActionModule(SlurmAction):
             for key, found in answer.values["jobs"].items():
                 prints[key] = found["print"]
                 self.observe(session, key, found)
-            self._advance(session, jobs, answer.values["jobs"], slurm)
+            self._advance(session, jobs, answer.values["jobs"], slurm, prints)
             # Another job's end may have ended or skipped some.
             jobs = self.submitted(session)
         return {"msg": "all jobs are over"}
@@ -55,6 +55,7 @@ class ActionModule(SlurmAction):
         jobs: Mapping[str, Mapping[str, Any]],
         changed: Mapping[str, Mapping[str, Any]],
         slurm: Mapping[str, Any],
+        prints: dict[str, str],
     ) -> None:
         for key, job in jobs.items():
             if session.verdict(key) is not None:
@@ -70,7 +71,10 @@ class ActionModule(SlurmAction):
                 and not job.get("shared")
                 and key not in self._collected
             ):
-                self.collect(session, key, job)
+                if self.collect(session, key, job) is not None:
+                    # The job waits a while: the next look tries again, and its end gives up.
+                    prints.pop(key, None)
+                    continue
                 self._collected.add(key)
                 if all(other in self._collected for other in jobs if jobs[other]["job_id"] == job["job_id"]):
                     self.ask(session, "release", job=job["job"])

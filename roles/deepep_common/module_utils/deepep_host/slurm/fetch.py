@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -31,46 +33,58 @@ def fetch(place: Place, run: str, submitted: Mapping[str, Any], command: str = "
     if seen is None or not seen.nodes:
         return f"job {job_id} is over, and its hosts cannot be asked any more"
     nodes = query.host_names(seen.nodes)
-    incoming = place.job(run) / command
-    problems = _step(incoming, job_id, nodes, run, submitted, command)
+    packed, problems = _step(place, job_id, nodes, run, submitted, command)
     if problems and len(nodes) > 1:
         # One host that does not answer must not keep the others' files.
-        problems = [
-            problem for node in nodes for problem in _step(incoming, job_id, [node], run, submitted, command)
-        ]
-    for packed in sorted(incoming.glob("*.tgz")):
+        packed, problems = [], []
+        for node in nodes:
+            some, told = _step(place, job_id, [node], run, submitted, command)
+            packed += some
+            problems += told
+    for archive in packed:
         try:
-            unpack_into(packed, place.base, run)
+            unpack_into(archive, place.base, run)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-            problems.append(f"what {packed.stem} handed over cannot be read: {error}")
-    shutil.rmtree(incoming, ignore_errors=True)
+            problems.append(f"what a host handed over cannot be read: {error}")
     return "; ".join(problems) or None
 
 
 def _step(
-    incoming: Path, job_id: str, nodes: Sequence[str], run: str, submitted: Mapping[str, Any], command: str
-) -> list[str]:
-    incoming.mkdir(parents=True, exist_ok=True)
+    place: Place, job_id: str, nodes: Sequence[str], run: str, submitted: Mapping[str, Any], command: str
+) -> tuple[list[bytes], list[str]]:
+    """Returns what each node handed over, through the standard output of one step, and what went wrong."""
     base = str(submitted["base"])
+    python = str(
+        ((read_json(place.own / "plan.json") or {}).get("slurm") or {}).get("host_python", "python3")
+    )
     number = str(len(nodes))
     try:
         done = call([
             "srun", f"--jobid={job_id}", "--overlap", f"--nodes={number}", f"--ntasks={number}",
             "--ntasks-per-node=1", f"--nodelist={','.join(nodes)}", "--gres=none", "--mpi=none",
-            "--immediate=30", f"--output={incoming}/%N.tgz", submitted.get("host_python") or "python3", "-I",
-            f"{base}/program/slurm_task.py", command, f"--base={base}", f"--run={run}",
+            "--immediate=30", "--label", python, "-I", f"{base}/program/slurm_task.py", command,
+            f"--base={base}", f"--run={run}",
         ], timeout_s=STEP_S)  # fmt: skip
     except SlurmError as error:
-        return [str(error)]
-    return [] if done.code == 0 else [f"srun on {','.join(nodes)}: {done.message}"]
+        return [], [str(error)]
+    if done.code != 0:
+        return [], [f"srun on {','.join(nodes)}: {done.message}"]
+    streams: dict[str, list[str]] = {}
+    for line in done.out.splitlines():
+        task, _, text = line.partition(": ")
+        streams.setdefault(task.strip(), []).append(text)
+    try:
+        return [base64.b64decode("".join(lines)) for lines in streams.values()], []
+    except ValueError as error:
+        return [], [f"what {','.join(nodes)} handed over is damaged: {error}"]
 
 
-def unpack_into(packed: Path, base: Path, run: str) -> None:
+def unpack_into(packed: bytes, base: Path, run: str) -> None:
     """Unpacks what one host handed over. Only plain files of that run come out.
 
     Raises ValueError for anything else.
     """
-    with tarfile.open(packed, mode="r:gz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
         for member in archive:
             name = safe_relative(member.name)
             source = archive.extractfile(member) if member.isreg() else None

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import os
 import shutil
 import signal
@@ -187,26 +189,27 @@ def _describe(base: Path, me: Member, python: str, bare: bool) -> None:
 
 
 def pack(given: argparse.Namespace) -> int:
-    """Writes the run's directory on this host to stdout, as tar.gz with names ``HOST/runs/...``."""
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz") as archive:
-        for host in _hosts_below(given.base):
-            folder = run_dir(host, given.run)
-            for path in sorted(folder.rglob("*")):
-                if path.is_file() and not path.is_symlink():
-                    archive.add(path, path.relative_to(given.base).as_posix(), recursive=False)
-    sys.stdout.buffer.flush()
-    return 0
+    """Hands over the run's directory on this host."""
+    return _hand_over(given, None)
 
 
 def look(given: argparse.Namespace) -> int:
-    """Writes state and the end of the logs, as ``pack`` does with everything."""
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz") as archive:
+    """Hands over state and logs of a run that may still be under way."""
+    return _hand_over(given, ("state.json", "logs/stdout.txt", "logs/stderr.txt"))
+
+
+def _hand_over(given: argparse.Namespace, names: Sequence[str] | None) -> int:
+    """Writes files to stdout as tar.gz in base64, with names ``HOST/runs/...``: srun carries lines only."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for host in _hosts_below(given.base):
-            for name in ("state.json", "logs/stdout.txt", "logs/stderr.txt"):
-                path = run_dir(host, given.run) / name
-                if path.is_file():
+            folder = run_dir(host, given.run)
+            found = sorted(folder.rglob("*")) if names is None else [folder / name for name in names]
+            for path in found:
+                if path.is_file() and not path.is_symlink():
                     archive.add(path, path.relative_to(given.base).as_posix(), recursive=False)
-    sys.stdout.buffer.flush()
+    sys.stdout.write(base64.encodebytes(packed.getvalue()).decode("ascii"))
+    sys.stdout.flush()
     return 0
 
 
