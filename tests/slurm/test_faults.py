@@ -1,0 +1,82 @@
+"""What goes wrong on a Slurm cluster ends with the right verdict and the right words, and leaves no job behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.slurm import SlurmLab
+from tests.slurm.session import Run, write_scenario
+
+pytestmark = pytest.mark.cluster
+
+LONG = "sleep 600"
+
+
+def on(*hosts: str, limit: str = "5m") -> str:
+    """Lines of an entry that runs on these hosts."""
+    names = ", ".join(f'"{host}"' for host in hosts)
+    return f'nodes = [{names}]\ntime_limit = "{limit}"'
+
+
+def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) -> None:
+    scenario = write_scenario(tmp_path, {
+        "dies": ('[ "$SLURMD_NODENAME" != node2 ] || { echo last words >&2; exit 3; }; ' + LONG, on("gaia-1", "gaia-2")),
+        "hangs": (LONG, on("gaia-3", limit="10s")),
+        "cancelled": (LONG, on("gaia-4")),
+        "power": (LONG, on("gaia-1", "gaia-2")),
+        "never": (LONG, on("gaia-3", "gaia-4") + '\ndependencies = [{type = "start_post_comp", id = "hangs"}]'),
+    })  # fmt: skip
+    run = Run(slurm, tmp_path, scenario, deepep_slurm_parallel=True)
+    try:
+        cancelled = run.until_running("cancelled/0")
+        slurm.login.run("scancel", cancelled)
+        run.until_running("power/0")
+        slurm.hosts[1].power_off()
+        out = run.finish()
+    finally:
+        run.process.kill()
+    assert run.process.returncode == 3, out
+
+    assert run.said("dies/0").startswith("FAIL"), out
+    assert "gaia-2 ended with exit code 3" in run.said("dies/0")
+    assert run.job("dies/0")["state"] == "FAILED"
+    assert "last words" in (run.session / "dies/0/stderr.txt").read_text()
+
+    assert run.said("hangs/0").startswith("TIMEOUT")
+    assert "time limit of 10 s" in run.said("hangs/0")
+
+    assert run.said("cancelled/0").startswith("FAIL")
+    assert "gaia-4 was stopped" in run.said("cancelled/0")
+    assert run.job("cancelled/0")["state"] == "CANCELLED"
+
+    assert run.said("power/0").startswith("FAIL")
+    assert "NODE_FAIL" in run.said("power/0")
+    assert run.job("power/0")["state"] == "NODE_FAIL"
+    assert run.job("power/0")["hosts"][1] == {"name": "gaia-2", "slurm_node": "node2", "node_rank": 1}
+
+    assert run.said("never/0").startswith("NOT_RUN")
+    assert "after hangs/0 has completed" in run.said("never/0")
+    assert slurm.jobs() == []
+
+
+def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: Path) -> None:
+    scenario = write_scenario(tmp_path, {
+        "a": ("true", on("gaia-1")),
+        "b": ("true", on("gaia-2") + '\ndependencies = [{type = "start_post_comp", id = "a"}]'),
+    })  # fmt: skip
+    for variables, words in (
+        ({"deepep_slurm_partition": "nope"}, "invalid partition specified: nope"),
+        ({"deepep_slurm_account": "nobody"}, "Invalid account"),
+        ({"deepep_slurm_partition": "short"}, "time limit"),
+    ):
+        folder = tmp_path / next(iter(variables.values()))
+        folder.mkdir()
+        run = Run(slurm, folder, scenario, **variables)
+        out = run.finish()
+        assert run.process.returncode == 3, out
+        assert run.verdict("a/0")["verdict"] == "NOT_RUN"
+        assert words.lower() in run.said("a/0").lower()
+        assert run.verdict("b/0")["verdict"] == "NOT_RUN"
+        assert slurm.jobs() == []
