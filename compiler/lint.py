@@ -32,6 +32,7 @@ from compiler.settings import Projects, Settings
 
 if TYPE_CHECKING:
     from compiler.inventory.model import Inventory
+    from compiler.plan.model import Plan
     from compiler.rules.assumptions import Assumptions
     from compiler.scenario.model import Scenario
 
@@ -40,6 +41,9 @@ OTHER_SCHEDULERS = frozenset({"kubernetes", "lsf", "runai"})
 
 InventorySource = Callable[[], "tuple[Inventory | None, list[Diagnostic]]"]
 """Loads the inventory that scenarios are checked against; called at most once."""
+
+Online = Callable[["Plan", "Inventory"], "list[Diagnostic]"]
+"""Checks a plan against the cluster as it is now."""
 
 
 @dataclass(slots=True)
@@ -91,18 +95,20 @@ def lint(
     tests_dir: Path | None = None,
     inventory: InventorySource | None = None,
     projects: Projects | None = None,
+    online: Online | None = None,
 ) -> Result:
     """Checks TOML files, and folders with all that is below them; returns what the user wants to see of it.
 
     A scenario is checked with the tests of ``tests_dir`` or ``tests/`` beside it, and against ``inventory``
-    or, without one, the only system TOML beside it. ``projects`` says what is switched off and assumed.
+    or, without one, the only system TOML beside it. ``projects`` says what is switched off and assumed,
+    ``online`` checks plans against the cluster itself.
     """
     projects = projects or Projects(Settings())
     read = _Reader()
     result = Result()
     for path in paths:
         projects.of(path)
-    _check(paths, read, result, tests_dir, inventory, projects)
+    _check(paths, read, result, tests_dir, inventory, projects, online)
     result.files = len(read)
     result.diagnostics = shown(
         [*projects.findings, *result.diagnostics],
@@ -120,12 +126,13 @@ def _check(
     tests_dir: Path | None,
     inventory: InventorySource | None,
     projects: Projects,
+    online: Online | None,
 ) -> None:
     files = _classify(paths, read, result)
     catalogs: dict[Path, Catalog] = {}
     used: set[tuple[Path | None, str]] = set()
     rules = _Rules()
-    hosts = _Hosts(inventory, files.systems, read, result, rules)
+    hosts = _Hosts(inventory, files.systems, read, result, rules, online)
     for path in files.scenarios:
         folder = tests_dir or default_tests_dir(path)
         if folder and folder not in catalogs:
@@ -200,7 +207,9 @@ class _Hosts:
         read: _Reader,
         result: Result,
         rules: _Rules,
+        online: Online | None,
     ) -> None:
+        self._online = online
         self._source = inventory
         self._systems = systems
         self._read = read
@@ -218,8 +227,10 @@ class _Hosts:
             return
         from compiler.plan.build import build_plan
 
-        _, found = build_plan(scenario, inventory, assume)
+        plan, found = build_plan(scenario, inventory, assume)
         self._result.diagnostics += found
+        if self._online is not None and plan is not None:
+            self._result.diagnostics += self._online(plan, inventory)
 
     def _inventory(self, scenario: Path) -> Inventory | None:
         if self._source is not None:

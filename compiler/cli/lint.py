@@ -12,6 +12,8 @@ from compiler.cli import exit_codes, options
 if TYPE_CHECKING:
     from compiler.diagnostics.model import Diagnostic
     from compiler.inventory.model import Inventory
+    from compiler.lint import Online
+    from compiler.plan.model import Plan
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,6 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="print infos too (json and sarif always have them)"
     )
+    parser.add_argument(
+        "--online", action="store_true",
+        help="also ask Slurm about partitions, time limits, nodes and GPUs (sinfo on the login host)",
+    )  # fmt: skip
     options.add_rules(parser)
 
 
@@ -63,6 +69,7 @@ def main(args: argparse.Namespace) -> int:
         tests_dir=tests_dir,
         inventory=inventory if args.inventory else None,
         projects=projects,
+        online=_online(args) if args.online else None,
     )
     found = result.diagnostics
     errors = sum(one.severity is Severity.ERROR for one in found)
@@ -83,6 +90,32 @@ def main(args: argparse.Namespace) -> int:
     if errors or strict:
         return exit_codes.INPUT_ERROR
     return exit_codes.USAGE if result.missing else exit_codes.OK
+
+
+def _online(args: argparse.Namespace) -> Online:
+    """Returns the check of plans against their cluster, which is asked once."""
+    from compiler.diagnostics.codes import finding
+    from compiler.inventory.sinfo import Cluster, OnlineError, ask
+    from compiler.plan.online import check
+    from compiler.runner.ansible import pass_through
+
+    known: dict[str, Cluster] = {}
+    sources = list(args.inventory or ())
+    extra = [part for value in args.extra_vars for part in ("-e", value)]
+    options = (*pass_through({name: value for name, value in vars(args).items() if "vault" in name}), *extra)
+
+    def online(plan: Plan, inventory: Inventory) -> list[Diagnostic]:
+        if plan.slurm is None:
+            return [finding("online-without-slurm", "deepep_launcher is ssh: there is no queue to ask", None)]
+        login = plan.slurm.login
+        try:
+            if login not in known:
+                known[login] = ask(login, sources, options)
+        except OnlineError as error:
+            return [finding("slurm-not-asked", f"the cluster could not be asked: {error}", None)]
+        return list(check(plan, inventory, known[login]))
+
+    return online
 
 
 def _usage(message: str) -> int:

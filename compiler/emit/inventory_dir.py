@@ -38,7 +38,12 @@ def _hosts(system: System) -> Iterator[str]:
     for partition, groups in system.partitions.items():
         direct = groups.get(partition, ())
         children = {group: hosts for group, hosts in groups.items() if group != partition}
-        yield f"    {key(partition)}:{'' if direct or children else ' {}'}"
+        own = system.of_partition(partition)
+        yield f"    {key(partition)}:{'' if direct or children or own else ' {}'}"
+        if own:
+            yield "      vars:"
+        for name, setting in own.items():
+            yield f"        {name}: {value(setting)}"
         if direct:
             yield "      hosts:"
             for host in direct:

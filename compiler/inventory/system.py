@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -25,9 +26,20 @@ _UNDERSTOOD = frozenset(
         "default_partition",
     }
 )
+_OF_SLURM = {
+    "default_partition": "partition",
+    "account": "account",
+    "distribution": "distribution",
+    "mpi": "mpi",
+    "monitor_interval": "poll_s",
+    "extra_sbatch_args": "sbatch_args",
+}
+"""Settings that are variables of this project under another name."""
 _ELSEWHERE = {
-    "output_path": "give the results' directory to run with --results-dir",
+    "output_path": "give the results' directory to run with --results-dir; for hosts that share a directory, "
+    "set deepep_slurm_shared_dir to its absolute path",
     "install_path": "set deepep_image_cache_dir to an absolute path on the hosts",
+    "ntasks_per_node": "nothing to do: each host has one launcher, which starts deepep_gpus_per_node ranks",
 }
 
 
@@ -44,6 +56,12 @@ class System:
     hosts: tuple[str, ...]
     """Hosts outside of any partition."""
     variables: Mapping[str, object]
+    own_partitions: frozenset[str] = frozenset()
+    """Partitions whose hosts are in no other one, least of all in the default: their hosts run jobs there."""
+
+    def of_partition(self, partition: str) -> Mapping[str, object]:
+        """Returns the variables of a partition's hosts that differ from :attr:`variables`."""
+        return {"deepep_slurm_partition": partition} if partition in self.own_partitions else {}
 
     def listing(self) -> dict[str, object]:
         """Returns it as ``ansible-inventory --list`` would print it."""
@@ -57,8 +75,13 @@ class System:
                 listed = groups.setdefault(group, {}).setdefault("hosts", [])
                 listed += [host for host in hosts if host not in set(listed)]
                 names += hosts
+        hostvars = {name: dict(self.variables) for name in names}
+        for partition, members in self.partitions.items():
+            for hosts in members.values():
+                for host in hosts:
+                    hostvars[host].update(self.of_partition(partition))
         return {
-            "_meta": {"hostvars": {name: dict(self.variables) for name in names}},
+            "_meta": {"hostvars": hostvars},
             "all": {"children": ["ungrouped", *self.partitions]},
             "ungrouped": {"hosts": list(self.hosts)},
             **groups,
@@ -93,7 +116,8 @@ def read_system(document: Document) -> tuple[System, list[Diagnostic]]:
         str(data["name"]),
         partitions,
         ("localhost",) if data["scheduler"] == "standalone" else (),
-        dict(_variables(data)),
+        {**dict(_variables(data)), **_of_slurm(document, findings)},
+        _own(partitions, str(data.get("default_partition"))) if data["scheduler"] == "slurm" else frozenset(),
     )
     return system, findings + list(_clashes(system, document))
 
@@ -102,6 +126,11 @@ def not_carried(document: Document) -> Iterator[Diagnostic]:
     """Yields a warning for each setting that the inventory has no place for."""
     for key in document.data:
         if key in _UNDERSTOOD or (key == "install_path" and _image_cache(document.data) is not None):
+            continue
+        if document.data["scheduler"] == "slurm" and (
+            key in (*_OF_SLURM, "extra_srun_args", "container_mount_home")
+            or (key == "output_path" and _absolute(document.data[key]))
+        ):
             continue
         yield finding(
             "system-setting-not-carried",
@@ -160,9 +189,49 @@ def _variables(data: Mapping[str, object]) -> Iterator[tuple[str, object]]:
         yield "deepep_env", {name: _text(value) for name, value in environment.items()}
 
 
+def _of_slurm(document: Document, findings: list[Diagnostic]) -> Mapping[str, object]:
+    """Returns the ``deepep_slurm_*`` variables. The hosts of CloudAI share its output_path."""
+    data = document.data
+    if data["scheduler"] != "slurm":
+        return {}
+    found = {f"deepep_slurm_{name}": data[key] for key, name in _OF_SLURM.items() if key in data}
+    words: list[str] = []
+    try:
+        words = shlex.split(str(data.get("extra_srun_args", "")))
+    except ValueError as error:
+        text = f"extra_srun_args cannot be split into words: {error}"
+        findings.append(finding("bad-srun-args", text, Place(document.path, ("extra_srun_args",))))
+    if data.get("container_mount_home"):
+        words.append("--container-mount-home")
+    if words:
+        found["deepep_slurm_srun_args"] = words
+    if "gpus_per_node" not in data:
+        found["deepep_slurm_gpu_request"] = "none"
+    if _absolute(data.get("output_path")):
+        found["deepep_slurm_shared_dir"] = data["output_path"]
+    return found
+
+
+def _own(partitions: Mapping[str, Mapping[str, tuple[str, ...]]], default: str) -> frozenset[str]:
+    of_partition = {
+        name: {host for hosts in groups.values() for host in hosts} for name, groups in partitions.items()
+    }
+    return frozenset(
+        name
+        for name, hosts in of_partition.items()
+        if name != default
+        and default in of_partition
+        and not any(hosts & others for other, others in of_partition.items() if other != name)
+    )
+
+
+def _absolute(path: object) -> bool:
+    return isinstance(path, str) and PurePosixPath(path).is_absolute()
+
+
 def _image_cache(data: Mapping[str, object]) -> str | None:
     path = data.get("install_path")
-    return path if isinstance(path, str) and PurePosixPath(path).is_absolute() else None
+    return path if isinstance(path, str) and _absolute(path) else None
 
 
 def _text(value: object) -> str:

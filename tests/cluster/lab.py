@@ -70,7 +70,8 @@ class Lab:
     """Hosts ``node1``.. with a controller and, on request, a jump host and a registry. Use with ``with``.
 
     ``shared_folders``: folders of this machine that hosts see read-only at the same path (this repository and
-    the interpreters always); ``writable_folders``: such as a shared file system. ``users``: names of users besides root, and whether they may sudo.
+    the interpreters always); ``writable_folders``: such as a shared file system. ``users``: names of users
+    besides root, and whether they may sudo.
     ``containers``: configures podman and docker on the hosts. Labs do not see each other.
     """
 

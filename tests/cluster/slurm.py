@@ -1,4 +1,4 @@
-"""A real Slurm on the test bed: slurmctld, munge and slurmdbd with MariaDB on the login host, slurmd on the others."""
+"""A real Slurm on the test bed: slurmctld, slurmdbd and MariaDB on the login host, slurmd on the others."""
 
 from __future__ import annotations
 

@@ -22,6 +22,11 @@ mpi = "pmix"
 gpus_per_node = 4
 cache_docker_images_locally = true
 account = "team"
+monitor_interval = 5
+ntasks_per_node = 8
+extra_srun_args = "--reservation 'of the team' --cpu-bind=none"
+extra_sbatch_args = ["--mem=0"]
+container_mount_home = true
 
 [[partitions]]
 name = "GAIA"
@@ -70,8 +75,10 @@ def test_import_system_reads_back_the_same(tmp_path: Path, capsys: pytest.Captur
     target = tmp_path / "inventory"
     assert run(["import-system", str(read.path), "-o", str(target)]) == 0
     warned = capsys.readouterr().err
-    assert "mpi is not carried" in warned
-    assert "account is not carried" in warned
+    assert "output_path is not carried" in warned  # it is relative
+    assert "ntasks_per_node is not carried" in warned
+    for key in ("account", "mpi", "default_partition", "monitor_interval", "extra_srun_args"):
+        assert f"{key} is not carried" not in warned
     assert "install_path is not carried" not in warned
 
     written, findings = load_inventory([str(target)])
@@ -86,6 +93,27 @@ def test_import_system_reads_back_the_same(tmp_path: Path, capsys: pytest.Captur
     }
 
 
+def test_what_becomes_of_settings_of_slurm(tmp_path: Path) -> None:
+    inventory, findings = system_to_inventory(
+        document(tmp_path, SYSTEM.replace("{# e", "e").replace("./results", "/shared/results"))
+    )
+    assert findings == []
+    assert inventory is not None
+    slurm = inventory.hosts["node-001"].settings.slurm
+    assert (slurm.login, slurm.partition, slurm.account, slurm.mpi) == ("localhost", "GAIA", "team", "pmix")
+    assert slurm.srun_args == ("--reservation", "of the team", "--cpu-bind=none", "--container-mount-home")
+    assert slurm.sbatch_args == ("--mem=0",)
+    assert (slurm.poll_s, slurm.shared_dir, slurm.gpu_request) == (5, "/shared/results", "gres")
+    # Hosts that are in no other partition than theirs run their jobs there.
+    assert inventory.hosts["x1"].settings.slurm.partition == "flat"
+    no_gpus, _ = system_to_inventory(document(tmp_path, SYSTEM.replace("gpus_per_node = 4\n", "")))
+    assert no_gpus is None or no_gpus.hosts["x1"].settings.slurm.gpu_request == "none"
+    _, findings = system_to_inventory(document(tmp_path, SYSTEM.replace("--cpu-bind=none", "'")))
+    assert [found.message for found in findings] == [
+        "extra_srun_args cannot be split into words: No closing quotation"
+    ]
+
+
 def test_a_standalone_system_is_this_machine(tmp_path: Path) -> None:
     text = 'name = "here"\nscheduler = "standalone"\ninstall_path = "i"\noutput_path = "o"\n'
     inventory, _ = system_to_inventory(document(tmp_path, text))
@@ -98,7 +126,7 @@ def test_bad_ranges_and_full_directories(tmp_path: Path, capsys: pytest.CaptureF
     assert run(["import-system", str(read.path), "-o", str(tmp_path / "inventory")]) == 1
     error = capsys.readouterr().err
     assert "runs backwards" in error
-    assert ":16:" in error
+    assert ":21:" in error
     assert not (tmp_path / "inventory").exists()
 
     read = document(tmp_path)

@@ -26,6 +26,13 @@ TOLD_ELSEWHERE = {
     "foreign-folder": "tests/emit/test_bundle.py",
     "inventory-unreadable": "tests/inventory/test_load.py",
     "inventory-empty": "tests/inventory/test_load.py",
+    "slurm-not-asked": "tests/slurm/test_online.py",
+    "online-without-slurm": "tests/slurm/test_online.py",
+    "slurm-partition": "tests/slurm/test_online.py",
+    "slurm-time-limit": "tests/slurm/test_online.py",
+    "slurm-nodes": "tests/slurm/test_online.py",
+    "slurm-gpus": "tests/slurm/test_online.py",
+    "slurm-node-down": "tests/slurm/test_online.py",
 }
 """What no text can show, and the file whose tests show it."""
 

@@ -81,6 +81,18 @@ class Run:
         self.slurm.until(known, f"the job of {run}", 300)
         return str(json.loads(note.read_text())["job_id"])
 
+    def until_program(self, run: str, *hosts: str) -> str:
+        """Waits until the run's program lives on these hosts; returns the job's id."""
+        job = self.until_running(run)
+        for host in hosts:
+            self.slurm.until(lambda host=host: self._status(run, host) == "running", f"{run} on {host}", 300)  # type: ignore[misc]
+        return job
+
+    def _status(self, run: str, host: str) -> str:
+        for path in self.slurm.shared.glob(f"deepep-*/*/{host}/runs/{run}/state.json"):
+            return str(json.loads(path.read_text())["status"])
+        return ""
+
     def state_of(self, run: str) -> str:
         """What squeue says of a run's job now."""
         job = self.job_id(run)

@@ -1,4 +1,4 @@
-"""What goes wrong on a Slurm cluster ends with the right verdict and the right words, and leaves no job behind."""
+"""What goes wrong on a Slurm cluster ends with the right verdict and words, and leaves no job behind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.slurm.session import Run, write_scenario
 pytestmark = pytest.mark.cluster
 
 LONG = "sleep 600"
+AFTER = '\ndependencies = [{{type = "start_post_comp", id = "{}"}}]'
 
 
 def on(*hosts: str, limit: str = "5m") -> str:
@@ -22,17 +23,18 @@ def on(*hosts: str, limit: str = "5m") -> str:
 
 def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) -> None:
     scenario = write_scenario(tmp_path, {
-        "dies": ('[ "$SLURMD_NODENAME" != node2 ] || { echo last words >&2; exit 3; }; ' + LONG, on("gaia-1", "gaia-2")),
+        "dies": (f'[ "$SLURMD_NODENAME" != node2 ] || {{ echo last words >&2; exit 3; }}; {LONG}',
+                 on("gaia-1", "gaia-2")),
         "hangs": (LONG, on("gaia-3", limit="10s")),
         "cancelled": (LONG, on("gaia-4")),
         "power": (LONG, on("gaia-1", "gaia-2")),
-        "never": (LONG, on("gaia-3", "gaia-4") + '\ndependencies = [{type = "start_post_comp", id = "hangs"}]'),
+        "never": (LONG, on("gaia-3") + AFTER.format("hangs")),
     })  # fmt: skip
     run = Run(slurm, tmp_path, scenario, deepep_slurm_parallel=True)
     try:
-        cancelled = run.until_running("cancelled/0")
+        cancelled = run.until_program("cancelled/0", "gaia-4")
         slurm.login.run("scancel", cancelled)
-        run.until_running("power/0")
+        run.until_program("power/0", "gaia-1", "gaia-2")
         slurm.hosts[1].power_off()
         out = run.finish()
     finally:
@@ -64,7 +66,7 @@ def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) ->
 def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: Path) -> None:
     scenario = write_scenario(tmp_path, {
         "a": ("true", on("gaia-1")),
-        "b": ("true", on("gaia-2") + '\ndependencies = [{type = "start_post_comp", id = "a"}]'),
+        "b": ("true", on("gaia-2") + AFTER.format("a")),
     })  # fmt: skip
     for variables, words in (
         ({"deepep_slurm_partition": "nope"}, "invalid partition specified: nope"),

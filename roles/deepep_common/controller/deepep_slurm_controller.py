@@ -188,6 +188,7 @@ class SlurmAction(DeepEPAction):
         problem: str | None = answer.values["problem"]
         if problem and not answer.values["hosts"]:
             self._note(session, key, problem, [])
+        session.take_note(key, "collected", {"complete": problem is None, "at": now_iso()})
         return problem
 
     def _part(self, session: Session, key: str, source: Path, part: Mapping[str, Any], target: Path) -> Path:
@@ -236,7 +237,8 @@ class SlurmAction(DeepEPAction):
         else:
             if session.note(key, "rendezvous") is None:
                 session.take_note(key, "rendezvous", {"at": now_iso()})
-            states = complete_states(session, key, hosts, own, final, stop.get("cause"))
+            words = last_words(folder / "logs" / "job.txt")
+            states = complete_states(session, key, hosts, own, final, stop.get("cause"), words)
             for host, state in states.items():
                 write_json(folder / "logs" / f"{host}.state.json", state)
         since = seen.get("started_at")
@@ -255,6 +257,12 @@ class SlurmAction(DeepEPAction):
         """Completes a run's files and judges it, as over SSH."""
         folder = session.run_dir(key)
         folder.mkdir(parents=True, exist_ok=True)
+        if session.skipped(key):
+            # What stood for the hosts' states while the job waited is no trace of a run.
+            for host in session.run(key)["hosts"]:
+                note = session.note_path(key, "host-" + host["name"])
+                if note.exists():
+                    note.unlink()
         if session.skipped(key) or session.note(key, "rendezvous"):
             finish_run(session, key)
         verdict = str(judge_run(session.run(key), folder, session.describe())["verdict"])
@@ -316,6 +324,15 @@ def _split(text: str) -> Iterable[str]:
             yield text[start:index]
             start = index + 1
     yield text[start:]
+
+
+def last_words(path: Path) -> str:
+    """Returns the first error that the job script's own output tells, "" without one."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in lines if "error:" in line or line.startswith("deepep:")), "")
 
 
 def started_at_all(final: Mapping[str, Any], comment: str) -> bool:

@@ -23,11 +23,7 @@ class ActionModule(SlurmAction):
         for run in session.plan()["runs"]:
             if self.job(session, run["id"]) is None or session.skipped(run["id"]):
                 continue
-            notes = [session.note(run["id"], "collected-" + host["name"]) or {} for host in run["hosts"]]
-            states = [
-                (session.host_state(run["id"], host["name"]) or {}).get("status") for host in run["hosts"]
-            ]
-            if "ended" not in states or not any(note.get("complete") for note in notes):
+            if not (session.note(run["id"], "collected") or {}).get("complete"):
                 keep.append(run["id"])
         answer = self.ask(session, "clean", keep=keep)
         if answer.problem:

@@ -229,7 +229,7 @@ class Supervisor:
         while True:
             self._reap(processes.reap())
             if self._status is not None:
-                return "exited"
+                return "stopped" if self._stop and self._status else "exited"
             if self._stop:
                 return "stopped"
             left = self._deadline - time.monotonic()

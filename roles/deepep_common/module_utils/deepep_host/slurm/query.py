@@ -172,8 +172,8 @@ def read_pairs(text: str) -> Mapping[str, str]:
 
 
 def seconds(text: str) -> int:
-    """Returns Slurm's ``[D-]HH:MM:SS`` in seconds, 0 for anything else."""
-    match = re.match(r"^(?:(\d+)-)?(\d+):(\d+):(\d+)$", text)
+    """Returns Slurm's ``[[D-]HH:]MM:SS`` in seconds, 0 for anything else."""
+    match = re.match(r"^(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)$", text)
     if not match:
         return 0
     days, hours, minutes, rest = (int(part or 0) for part in match.groups())

@@ -35,21 +35,22 @@ def complete_states(
     own: Mapping[str, Mapping[str, Any] | None],
     final: Mapping[str, Any],
     cause: str | None,
+    words: str = "",
 ) -> dict[str, dict[str, Any]]:
     """Returns the last state of every host and keeps it in the session.
 
     ``own`` has what the hosts recorded themselves; ``final`` how the job ended; ``cause`` why it was
-    stopped, where somebody did. What a host recorded as its end stays; the job's end completes the others.
-    """  # fmt: skip
+    stopped, where somebody did; ``words`` what the job script said of it. What a host recorded as its end
+    stays; the job's end completes the others.
+    """
     outcome, text = ending_of(final)
+    text += f" ({words})" if words else ""
     states: dict[str, dict[str, Any]] = {}
     for member in hosts:
         state = dict(own.get(member.name) or {})
         if state.get("status") == "ended":
             if state.get("outcome") == "stopped" and cause:
                 state["cause"] = cause
-            if state.get("outcome") == "timeout" and _cancelled_early(final):
-                state.update(outcome="stopped", cause=cause or text, first_failure_at=None)
         else:
             before = {**new_state(session.run_id, run, member.name), **state}
             if not state:
@@ -59,11 +60,6 @@ def complete_states(
         session.keep_host_state(run, member.name, state)
         states[member.name] = state
     return states
-
-
-def _cancelled_early(final: Mapping[str, Any]) -> bool:
-    # scancel without a signal sends TERM to the job script too, as the limit that is near does.
-    return state_word(str(final.get("state"))) == "CANCELLED"
 
 
 def write_job(

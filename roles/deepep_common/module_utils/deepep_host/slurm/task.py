@@ -31,6 +31,9 @@ from .job import Member, NotInPlan, members, slice_of
 SETTLE_S = 3.0
 """How long the other hosts may take to notice by themselves that one failed, before they are stopped."""
 
+LIMIT_NEAR_S = 90.0
+"""A request to end comes from the job's limit if that is so near: Slurm tells the script 60 s before."""
+
 FAILED, TIMED_OUT, UNUSABLE = 1, 124, 2
 
 
@@ -45,6 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--base", type=Path, required=True, help="the session's directory on this host")
     parser.add_argument("--work-dir", type=Path, help="directory of all sessions, made for this user alone")
     parser.add_argument("--nodes", default="", help="the allocated nodes in Slurm's order, with commas")
+    parser.add_argument(
+        "--left", default="", help="time left to the job's limit at its start, as squeue says it"
+    )
     parser.add_argument("--meet", default="", help="ADDRESS:PORT at which the ranks meet")
     given = parser.parse_args(arguments)
     try:
@@ -125,7 +131,7 @@ def run(given: argparse.Namespace) -> int:
         write_state(folder, ended(new_state(given.session, given.run, me.name), "start_failed", str(error)))
         print(f"[{me.name}] {error}", flush=True)
         return _fail(UNUSABLE)
-    state = _hold(folder)
+    state = _hold(folder, query.seconds(given.left))
     print(f"[{me.name}] {state['outcome']}"
           + (f" {state['exit_code']}" if state["exit_code"] is not None else "")
           + (f": {state['cause']}" if state["cause"] else ""), flush=True)  # fmt: skip
@@ -136,14 +142,20 @@ def run(given: argparse.Namespace) -> int:
     )
 
 
-def _hold(folder: Path) -> dict[str, Any]:
-    """Runs guardian and supervisor here, with their words in logs/supervisor.txt; returns the last state."""
+def _hold(folder: Path, left_s: int) -> dict[str, Any]:
+    """Runs guardian and supervisor here, with their words in logs/supervisor.txt; returns the last state.
 
-    def near_the_limit(number: int, frame: object) -> None:
-        supervisor.request_stop(folder, "the job's time limit in Slurm is near", outcome="timeout")
+    SIGURG asks them to end the run. Slurm sends a signal to every process of a step, and this is one that
+    programs do not notice.
+    """
+    limit = time.monotonic() + left_s - LIMIT_NEAR_S if left_s else float("inf")
+
+    def asked(number: int, frame: object) -> None:
+        if time.monotonic() >= limit:
+            supervisor.request_stop(folder, "the job's time limit in Slurm was near", outcome="timeout")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    signal.signal(signal.SIGUSR1, near_the_limit)
+    signal.signal(signal.SIGURG, asked)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(2)
@@ -155,7 +167,7 @@ def _hold(folder: Path) -> dict[str, Any]:
         sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGURG):
             signal.signal(number, signal.SIG_IGN)
     state = read_state(folder)
     if state is None:
@@ -169,7 +181,7 @@ def _fail(code: int, stop_peers: bool = True) -> int:
     if stop_peers and job and step and os.environ.get("SLURM_STEP_NUM_NODES", "1") != "1":
         time.sleep(SETTLE_S)
         subprocess.run(  # noqa: S603 - Slurm's command, our own ids
-            ["scancel", "--signal=TERM", f"{job}.{step}"],  # noqa: S607
+            ["scancel", "--signal=URG", f"{job}.{step}"],  # noqa: S607
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
