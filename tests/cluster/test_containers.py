@@ -228,13 +228,23 @@ def test_a_signal_is_recorded_as_one(box: Box) -> None:
 
 @EITHER
 def test_at_the_deadline_the_stacks_are_kept_and_all_is_ended(box: Box) -> None:
-    box.start(*HANG, time_limit_s=8)
+    box.start(*HANG, time_limit_s=12)
     state = box.wait()
     assert state["outcome"] == "timeout"
-    assert "time limit of 8 s, in phase timing" in state["cause"]
+    assert "time limit of 12 s" in state["cause"]
     assert "stand_in.py" in box.file("logs/stacks.txt").read_text()
     assert box.containers() == []
     box.until(box.nothing_left, "nothing is left")
+
+
+def test_the_images_own_py_spy_is_asked(box: Box) -> None:
+    said = '#!/bin/sh\necho "a stand-in for py-spy: $*"\n'
+    image = box.image("py-spy", files={"/opt/py-spy": said}, env={"PATH": "/opt:/usr/bin:/bin"})
+    box.start(*HANG, time_limit_s=12, image=image)
+    assert box.wait()["stacks"] == "py-spy of the image"
+    stacks = box.file("logs/stacks.txt").read_text()
+    assert "stand_in.py" in stacks
+    assert "a stand-in for py-spy: dump --nonblocking --pid" in stacks
 
 
 def test_a_stop_ends_what_ignores_sigterm(box: Box) -> None:

@@ -81,6 +81,7 @@ def test_docker_gets_all_defaults_once(tmp_path: Path, root: Path) -> None:
         "--ulimit=memlock=-1:-1",
         "--ulimit=stack=67108864:67108864",
         "--ulimit=nofile=1048576:1048576",
+        "--oom-score-adj=500",
         "--gpus=all",
         "--privileged",
     ]

@@ -18,6 +18,9 @@ from .files import now_iso, read_json, write_json
 UNPACK_S = 3600.0
 """How long unpacking an image may take; the run's own deadline is usually earlier."""
 
+STACKS_S = 12.0
+"""How long the stacks of all processes may take; a little longer than stacks.TIMEOUT_S."""
+
 SETTLE_S = 2.0
 """Beyond the grace: for the container to end by itself once its program has."""
 
@@ -146,6 +149,23 @@ class Box:
         found = self._look()
         pid = int(((found or {}).get("State") or {}).get("Pid") or 0)
         return [pid, *processes.descendants(pid)] if pid else []
+
+    def stacks(self) -> str | None:
+        """Has the image's own py-spy, where it has one, write stacks.txt; returns what was used, or None.
+
+        py-spy of the host knows neither the container's pids nor its files.
+        """
+        inside = self._folder / "inside.json"
+        if self._alive is None or not (read_json(inside) or {}).get("py_spy"):
+            return None
+        os.write(self._alive, b"stacks")
+        end = time.monotonic() + STACKS_S
+        while time.monotonic() < end:
+            told = (read_json(inside) or {}).get("stacks")
+            if told:
+                return f"{told} of the image"
+            time.sleep(0.1)
+        return None
 
     def _look(self) -> dict[str, Any] | None:
         if self._id is None:

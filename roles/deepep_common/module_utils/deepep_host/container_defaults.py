@@ -51,6 +51,8 @@ DEFAULTS = (
           "64 MiB, as NVIDIA's images ask for"),
     _both("nofile", "always", ("--ulimit=nofile=1048576:1048576",),
           "one descriptor per connection and rank"),
+    _both("oom", "always", ("--oom-score-adj=500",),
+          "where memory runs out, the kernel ends the program before the supervisor or sshd"),
     Default("gpus", "gpus", ("--gpus=all",), ("--device=nvidia.com/gpu=all",), (),
             (("NVIDIA_VISIBLE_DEVICES", "all"), ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility")),
             "all GPUs: docker through the NVIDIA Container Toolkit, podman through its CDI file, enroot "

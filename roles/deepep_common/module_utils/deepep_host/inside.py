@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import processes
+from . import processes, stacks
 from .files import now_iso, read_json, write_json, write_text
 from .launch import LaunchError, expand_environment, render_env_vars
 
@@ -69,7 +69,11 @@ class Inside:
         _adopt_orphans()
         watched = os.open(self._folder / "alive", os.O_RDONLY | os.O_NONBLOCK)
         killed_before = oom_kills()
-        self._report = {"started_at": now_iso(), **surroundings()}
+        self._report = {
+            "started_at": now_iso(),
+            **surroundings(),
+            "py_spy": stacks.find_py_spy(self._spec["argv"][0]),
+        }
         try:
             env, unset = effective_environment(self._spec, os.environ)
             self._report["unset_variables"] = unset
@@ -160,8 +164,15 @@ class Inside:
             select.select([wake, watched], [], [], 2.0)
             _drain(wake)
             # Asked every time: a FIFO that lost its writer before we came never becomes ready.
-            self._stop = self._stop or _closed(watched)
+            said = _said(watched)
+            self._stop = self._stop or said == b""
+            if said:
+                self._dump_stacks()
             self._reap(processes.reap())
+
+    def _dump_stacks(self) -> None:
+        pids = processes.descendants(os.getpid())
+        self._tell(stacks=stacks.dump(pids, self._folder / "logs", self._spec["argv"][0]))
 
     def _reap(self, ended: Mapping[int, int]) -> None:
         if self._program in ended:
@@ -288,11 +299,12 @@ def _drain(handle: int) -> None:
         return
 
 
-def _closed(handle: int) -> bool:
+def _said(handle: int) -> bytes | None:
+    """Returns what the supervisor wrote; empty once nobody holds the other end; None for nothing new."""
     try:
-        return not os.read(handle, 512)
+        return os.read(handle, 512)
     except BlockingIOError:
-        return False
+        return None
 
 
 def _exit_code(status: int | None) -> int:

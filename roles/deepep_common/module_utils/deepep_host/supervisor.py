@@ -277,7 +277,8 @@ class Supervisor:
             cause = limit + (f", in phase {phase}" if phase else "")
             pids = processes.descendants(os.getpid())
             pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
-            self._state["stacks"] = stacks.dump(pids, self._folder / "logs", self._spec["argv"][0])
+            told = self._box.stacks() if self._box else None
+            self._state["stacks"] = told or stacks.dump(pids, self._folder / "logs", self._spec["argv"][0])
         elif outcome == "stopped":
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")
             log(f"asked to stop: {cause}")
