@@ -115,6 +115,27 @@ def test_a_source_that_failed_is_not_given_again_and_no_circle_arises(tmp_path: 
     assert ask(made, "b") == (boards.PEER, "c")
 
 
+def test_hosts_that_hang_on_a_dead_puller_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    made = board(tmp_path, ["a", "b", "c"])
+    for host in "abc":
+        made.update(host, phase="wants")
+    assert ask(made, "a") == (boards.REGISTRY, None)
+    serve(made, "a", "pulling")
+    assert ask(made, "b") == (boards.PEER, "a")
+    serve(made, "b")
+    made.lost("b", "unreachable")
+    assert ask(made, "c") == (boards.PEER, "a")
+    serve(made, "c")
+    # b asks while c still hangs on a; then c gets b, which has lost its own source meanwhile.
+    assert ask(made, "b") == (boards.PEER, "c")
+    serve(made, "b")
+    made.lost("c", "unreachable")
+    assert ask(made, "c") == (boards.WAIT, None)  # a may still be alive
+    made.update("a", phase="failed")
+    assert ask(made, "c") == (boards.REGISTRY, None)
+    assert made.read()["roles"]["pull"] == "c"
+
+
 def test_a_puller_that_falls_out_is_replaced(tmp_path: Path) -> None:
     made = board(tmp_path, ["a", "b"])
     made.update("a", phase="wants")
@@ -172,12 +193,12 @@ def test_the_first_refusal_is_for_all(tmp_path: Path) -> None:
     assert made.over()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("fan_out", [1, 2, 4])
 def test_all_hosts_get_it_whatever_fails(tmp_path: Path, fan_out: int, seed: int) -> None:
     """Plays rounds: in each one every receiving host is done, or loses its source by chance."""
     chance = random.Random(seed)  # noqa: S311 - test data
-    hosts = [f"h{number}" for number in range(40)]
+    hosts = [f"h{number}" for number in range(24)]
     made = Board(tmp_path / "key.json", hosts)
     made.decide(SPEC)
     for host in hosts:

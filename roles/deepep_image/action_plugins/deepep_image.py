@@ -29,7 +29,7 @@ from deepep_host.session import Session
 
 TICK_S = 0.2
 LOOK_S = 10.0
-LOST_AFTER_S = 60.0
+LOST_AFTER_S = 30.0
 """How long a host may be unreachable while its own process goes on with the image."""
 ENDED = ("ready", "failed")
 

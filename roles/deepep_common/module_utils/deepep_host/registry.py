@@ -431,7 +431,7 @@ class Client:
                 f"{getattr(reason, 'verify_message', reason)}",
                 f"put its authority into /etc/docker/certs.d/{where}/ca.crt, "
                 f"/etc/containers/certs.d/{where}/ "
-                "or the system's own store, on the host that pulls",
+                "or the system's own store, on the machine that pulls",
             )
         if isinstance(reason, ssl.SSLError):
             return RegistryError(

@@ -32,6 +32,7 @@ NOWHERE = "nowhere"
 """The image was kept by hosts of which none gives it any more."""
 
 _SERVING = ("starting", "receiving", "pulling", "checking", "loading", "ready")
+_ON_THE_WAY = ("assigned", "waiting", *_SERVING)
 _DONE = ("ready", "failed")
 
 
@@ -127,6 +128,9 @@ class Board:
             entry.update(changes)
             if changes.get("phase") in _DONE:
                 entry["source"] = None
+            if changes.get("phase") == "failed":
+                for role in [role for role, holder in data["roles"].items() if holder == host]:
+                    del data["roles"][role]
 
     def lost(self, host: str, code: str) -> None:
         """Records that a host's source failed it: it is not given that one again."""
@@ -149,13 +153,17 @@ class Board:
         with self._open() as data:
             hosts, spec = data["hosts"], data["spec"]
             mine = hosts[host]
-            if mine.get("unreachable", 0) >= TRIES or self._all_bad(hosts, host):
-                return self._through_controller(data, host)
-            source = self._source(hosts, host, fan_out) if spec["pieces"] is not None else None
+            cut_off = mine.get("unreachable", 0) >= TRIES
+            source = None if cut_off or spec["pieces"] is None else self._source(hosts, host, fan_out)
             if source is not None:
                 mine.update(source=source, phase="assigned")
                 peer = hosts[source]
                 return PEER, {"host": source, "address": peer["address"], "port": peer["port"]}
+            holders = {
+                name for name, entry in hosts.items() if entry["phase"] == "ready" and entry.get("file")
+            }
+            if holders and (cut_off or holders <= set(mine.get("bad", ()))):
+                return self._through_controller(data, host)
             if self._will_serve(hosts, host):
                 return WAIT, {}
             silent = any(entry["phase"] is None for entry in hosts.values())
@@ -190,21 +198,25 @@ class Board:
                 or not entry.get("port")
                 or name in hosts[host].get("bad", ())
                 or clients.get(name, 0) >= fan_out
-                or self._comes_from(hosts, name, host)
+                or not self._rooted(hosts, name, host)
             ):
                 continue
             best.append((self._depth(hosts, name), clients.get(name, 0), order, name))
         return min(best)[3] if best else None
 
     @staticmethod
-    def _comes_from(hosts: Mapping[str, Any], name: str, host: str) -> bool:
-        # A host that gets the image from us, directly or not, cannot be our source.
-        seen = set()
-        while name in hosts and name not in seen:
+    def _rooted(hosts: Mapping[str, Any], name: str, host: str) -> bool:
+        """Returns whether ``name`` has the image or gets it from somewhere, and not from ``host``."""
+        seen = {host}
+        while name not in seen:
             seen.add(name)
-            name = hosts[name].get("source") or ""
-            if name == host:
+            entry = hosts[name]
+            source = entry.get("source")
+            if entry["phase"] in ("ready", "local") or source in (REGISTRY, CONTROLLER):
                 return True
+            if entry["phase"] not in _ON_THE_WAY or source not in hosts:
+                return False
+            name = source
         return False
 
     @staticmethod
@@ -215,22 +227,14 @@ class Board:
             depth += 1
         return depth
 
-    @staticmethod
-    def _will_serve(hosts: Mapping[str, Any], host: str) -> bool:
+    def _will_serve(self, hosts: Mapping[str, Any], host: str) -> bool:
         """Returns whether some other host serves now or soon, and is no bad source: then waiting is right."""
         return any(
-            name != host
-            and name not in hosts[host].get("bad", ())
-            and (entry["phase"] in _SERVING or entry["phase"] in ("assigned", "waiting", "local"))
-            and (entry["phase"] != "ready" or entry.get("file"))
+            name not in hosts[host].get("bad", ())
+            and (entry["phase"] != "ready" or bool(entry.get("file")))
+            and self._rooted(hosts, name, host)
             for name, entry in hosts.items()
         )
-
-    @staticmethod
-    def _all_bad(hosts: Mapping[str, Any], host: str) -> bool:
-        bad = set(hosts[host].get("bad", ()))
-        holding = {name for name, entry in hosts.items() if entry["phase"] == "ready" and entry.get("file")}
-        return bool(bad) and bool(holding) and holding <= bad
 
     @staticmethod
     def _through_controller(
