@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from compiler.emit.bundle import emit_bundle
-from compiler.inventory.model import Host, Inventory, Settings
-from compiler.plan.model import Plan
+from compiler.inventory.model import Host, Inventory, Settings, SlurmSettings
+from compiler.plan.model import WRITTEN, Plan
 
 STAND_IN = Path(__file__).with_name("fixtures") / "stand_in.py"
 HOSTS = ("local-1", "local-2")
@@ -72,6 +72,7 @@ class Bundle:
         python: str = sys.executable,
         steps: Sequence[dict[str, str]] | None = None,
         variables: dict[str, dict[str, Any]] | None = None,
+        selftest: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder / "bundle"
         self.work_dir = folder / "work"
@@ -87,7 +88,10 @@ class Bundle:
             },
             "runs": list(runs),
             "steps": list(steps or one_after_another(runs)),
+            "reports": dict.fromkeys(WRITTEN, True),
+            "references": None,
             "warnings": [],
+            "selftest": selftest or {},
         }
         emit_bundle(Plan.from_json(plan), Inventory("tests", hosts, {"GAIA": HOSTS}), self.folder)
 
@@ -97,8 +101,8 @@ class Bundle:
             python=python, cache_images_locally=False, image_cache_dir=None, work_dir=str(self.work_dir),
             registries=(), master_interface="lo", env={}, container_mounts=(), container_privileged=True,
             container_entrypoint=False, container_without=(), container_options=(), jit_cache_dir=None,
-            iterations_cap=None,
-            warmups_cap=None, one_machine="here", rendezvous_timeout_s=30, process_group_timeout_s=30,
+            iterations_cap=None, warmups_cap=None, one_machine="here", rendezvous_timeout_s=30,
+            process_group_timeout_s=30, slurm=SlurmSettings(), slurm_node=None,
         )  # fmt: skip
         own = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         return Host(name, ("GAIA",), "local", settings, {**own, **variables})
