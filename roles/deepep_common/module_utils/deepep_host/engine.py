@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .launch import LaunchError
+
 ENGINES = ("docker", "podman")
 """Runtimes whose containers outlive the process that started them; enroot's are plain processes."""
 
@@ -19,7 +21,7 @@ CALL_S = 60.0
 """How long one call may take; creating a container unpacks nothing."""
 
 
-class ContainerError(Exception):
+class ContainerError(LaunchError):
     """A container cannot be made, started or removed; the text says why and what to do."""
 
 
