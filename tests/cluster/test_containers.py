@@ -433,7 +433,8 @@ def enroot(boxes: dict[str, Box]) -> Iterator[Enroot]:
 
 def test_recorded_enroot_gets_what_it_needs_and_the_plans_environment_wins(enroot: Enroot) -> None:
     image = enroot.image(
-        files={"/etc/rc": 'echo from the entry point; exec "$@"'},
+        # As docker::configure of enroot writes it.
+        files={"/etc/rc": 'cd "/var" && unset OLDPWD || exit 1\necho from the entry point; exec "$@"\n'},
         environment=["NCCL_DEBUG=TRACE", "LD_LIBRARY_PATH=/opt/lib", "PATH=/usr/bin:/bin"],
     )
     env = {"NCCL_DEBUG": "INFO", "LINES": "one\ntwo=2", "LD_LIBRARY_PATH": "/mine:$LD_LIBRARY_PATH"}
@@ -463,6 +464,11 @@ def test_recorded_enroot_gets_what_it_needs_and_the_plans_environment_wins(enroo
     assert enroot.wait("again")["exit_code"] == 0
     assert enroot.file("logs/stdout.txt", "again").read_text() == "from the entry point\nsecond\n"
     assert [call["argv"][0] for call in enroot.calls()] == ["create", "start", "start"]
+    # The image's own program starts where its image says, also without the entry point.
+    where = ["python3", "-c", "import os; print(os.getcwd())"]
+    enroot.start(image=image, run="own", program="image", argv=where)
+    assert enroot.wait("own")["exit_code"] == 0
+    assert enroot.file("logs/stdout.txt", "own").read_text() == "/var\n"
     enroot.ask("clean")
     assert not enroot.host.exists(base)
 

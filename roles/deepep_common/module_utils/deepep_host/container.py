@@ -28,6 +28,16 @@ _HOOKS_READ = ("NVIDIA_", "MELLANOX_")
 
 _CAP_SYS_RESOURCE = 24
 
+_ENTER_RC = """\
+# In place of the image's /etc/rc: its working directory, as enroot import wrote it, and no entry point.
+if [ -r /etc/rc ]; then
+    while IFS= read -r line; do
+        case $line in 'cd "'*) eval "$line"; break ;; esac
+    done </etc/rc
+fi
+exec "$@"
+"""
+
 
 class Mount(NamedTuple):
     """A bind mount."""
@@ -338,7 +348,7 @@ def write_enter(
         },
         mode=0o600,
     )
-    write_text(folder / "enter.rc", 'exec "$@"\n')
+    write_text(folder / "enter.rc", _ENTER_RC)
 
 
 # ---- what is left of runs ----
