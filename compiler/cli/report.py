@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "results", metavar="RESULTS", type=Path,
-        help="directory of one session; or a result directory of CloudAI's DeepEP benchmarks, or a file with "
-        "the output of one of DeepEP's own tests",
+        help="directory of one session; or results of the bundled benchmark, started by hand; or a result "
+        "directory of CloudAI's DeepEP benchmarks, or a file with the output of one of DeepEP's own tests",
     )  # fmt: skip
     parser.add_argument("--compare", metavar="BASE", type=Path, help="add a comparison with this result tree")
     parser.add_argument(
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         code = _foreign(args)
         if code is not None:
             return code
-    if args.output is not None:
+    if args.output is not None and (top / "plan.json").exists():
         print("error: --output is for foreign trees; the reports of RESULTS lie in it", file=sys.stderr)
         return exit_codes.USAGE
     try:

@@ -11,11 +11,11 @@ from deepep_host.judge import NotAResultTreeError, judge_session, render_table  
 from deepep_host.judge.choice import chosen  # noqa: E402
 from deepep_host.judge.codes import CODES, VERDICTS, reason, verdict_of  # noqa: E402
 from deepep_host.judge.evidence import list_files  # noqa: E402
-from deepep_host.judge.hardware import read_hardware  # noqa: E402
+from deepep_host.judge.hardware import read_hardware, with_gpu  # noqa: E402
 from deepep_host.judge.junit import render_junit  # noqa: E402
 from deepep_host.judge.limits import limits_of, ratio_to_limit  # noqa: E402
 from deepep_host.judge.logs import scan_log  # noqa: E402
-from deepep_host.judge.records import HEADLINE  # noqa: E402
+from deepep_host.judge.records import HEADLINE, is_primary  # noqa: E402
 from deepep_host.judge.reference import compare_record  # noqa: E402
 from deepep_host.judge.rows import write_rows  # noqa: E402
 from deepep_host.judge.session import read_plan, write_manifest  # noqa: E402
@@ -31,6 +31,7 @@ __all__ = [
     "chosen",
     "compare_record",
     "duration",
+    "is_primary",
     "judge_session",
     "limits_of",
     "list_files",
@@ -43,6 +44,7 @@ __all__ = [
     "render_table",
     "scan_log",
     "verdict_of",
+    "with_gpu",
     "write_manifest",
     "write_rows",
     "write_text",

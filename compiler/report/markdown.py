@@ -46,7 +46,7 @@ def render_markdown(session: Session, comparison: str | None = None) -> str:
     if slow:
         lines += ["**Out of line:**", ""]
         for run, fact in slow[:MOST_ROWS]:
-            names = ", ".join(f"{o.role} {escape(o.label)} {o.relative:+.1%}" for o in fact.outliers[:5])
+            names = ", ".join(f"{escape(o.text)} {o.relative:+.1%}" for o in fact.outliers[:5])
             lines.append(f"- {escape(run.label)}, {escape(fact.operation)}: {names}")
         lines.append("")
     missed = [one for run in session.runs for one in run.ratios if one.outcome == "worse"]
@@ -65,7 +65,7 @@ def render_markdown(session: Session, comparison: str | None = None) -> str:
 
 def _notes(session: Session) -> Iterator[str]:
     if session.origin:
-        yield f"{session.origin}: nothing of it can be verified."
+        yield f"{session.origin}: {session.unproven}."
     if session.stand_in:
         yield "A CPU stand-in (gloo) moved the tokens: these are not DeepEP's figures."
     for _, hosts in session.one_machine:
@@ -76,7 +76,7 @@ def _notes(session: Session) -> Iterator[str]:
 
 def _rows(run: Run) -> list[str]:
     rows = []
-    for number, record in enumerate((run.records if run.counts else []) or [None]):
+    for number, record in enumerate((run.heads if run.counts else []) or [None]):
         first = number == 0
         cells = [
             escape(run.label) if first else "",

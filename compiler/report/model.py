@@ -115,6 +115,11 @@ class Straggler:
     relative: float
     speed: str
 
+    @property
+    def text(self) -> str:
+        """What it is and which; labels of ranks say so themselves."""
+        return self.label if self.role == "rank" else f"{self.role} {self.label}"
+
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
@@ -131,6 +136,8 @@ class Ratio:
     tolerance: float | None
     outcome: str | None
     source: str
+    primary: bool = True
+    baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +261,24 @@ class Run:
         """The first reason."""
         return self.reasons[0] if self.reasons else None
 
+    @property
+    def heads(self) -> Sequence[Record]:
+        """The records that an overview shows: neither variants nor baselines, but other backends."""
+        own = {record.backend for record in self.records if record.primary}
+        return [r for r in self.records if r.primary or (not r.baseline and r.backend not in own)]
+
+    @property
+    def only_unproven(self) -> bool:
+        """Whether nothing speaks against it but that nothing proves it."""
+        return bool(self.reasons) and all(reason.code == "program-unverified" for reason in self.reasons)
+
+    def baseline(self, operation: str, variant: str) -> float | None:
+        """Returns the time of a baseline of an operation, in s."""
+        for record in self.records:
+            if record.baseline and (record.operation, record.variant) == (operation, variant):
+                return record.deepep_time
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -290,3 +315,5 @@ class Session:
     sweeps: Sequence[Sweep]
     origin: str = ""
     """Where the tree is from, if it is none of this project's."""
+    unproven: str = ""
+    """Why nothing of a foreign tree can be verified."""

@@ -34,6 +34,7 @@ from compiler.report.plots import (
     rank_plot,
     sweep_plots,
     traffic_plot,
+    ways_plot,
 )
 
 if TYPE_CHECKING:
@@ -101,7 +102,12 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
         wording=wording,
         verdicts=VERDICTS,
         overview=overview,
-        links=any(r.simple_nvl_bw or r.simple_rdma_bw for run in session.runs for r in run.records),
+        links={
+            key: title
+            for key, title in (("simple_nvl_bw", "NVLink"), ("simple_rdma_bw", "RDMA"))
+            if any(getattr(record, key) for run in session.runs for record in run.heads)
+        },
+        beside=any(record.baseline for run in session.runs for record in run.records),
         sweeps_plots=of_sweeps,
         plots_of=of_runs,
         packed_ids=packed_ids,
@@ -124,7 +130,9 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
 
 
 def _run_plots(run: Run) -> list[Plot]:
-    found = [plot for make in (rank_plot, link_plot, traffic_plot, expert_plot) if (plot := make(run))]
+    found = [
+        plot for make in (ways_plot, rank_plot, link_plot, traffic_plot, expert_plot) if (plot := make(run))
+    ]
     return found
 
 

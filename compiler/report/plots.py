@@ -5,6 +5,7 @@ A trace names its colour by ``meta.series``. Shapes and patterns differ too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,10 +45,8 @@ class Plot:
 
 def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
     """Returns the global bandwidth by operation and run; only runs whose figures count."""
-    shown = [run for run in runs if run.counts and any(record.global_bw for record in run.records)]
-    operations = list(
-        dict.fromkeys(record.name for run in shown for record in run.records if record.global_bw)
-    )
+    shown = [run for run in runs if run.counts and any(record.global_bw for record in run.heads)]
+    operations = list(dict.fromkeys(record.name for run in shown for record in run.heads if record.global_bw))
     if not shown:
         return None
     left_out = len(shown) - MOST_BARS
@@ -66,7 +65,7 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
                 "meta": {"series": index},
                 "customdata": [run.anchor for run in shown],
                 "marker": {"pattern": {"shape": _PATTERNS[index % len(_PATTERNS)], "solidity": 0.25}},
-                "text": [None if value is None else f"{value:.3g}" for value in values],
+                "text": [None if value is None else _short(value) for value in values],
                 "textposition": "auto",
                 "cliponaxis": False,
                 "hovertemplate": "%{y}<br>%{x:.4g} GB/s<extra>" + _plain(operation) + "</extra>",
@@ -88,6 +87,60 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
     return Plot(
         "bandwidth", "Bandwidth by operation and run", summary, {"data": traces, "layout": layout}, height
     )
+
+
+def ways_plot(run: Run) -> Plot | None:
+    """Returns the time of each operation beside its variants and baselines, where there are any."""
+    shown = [record for record in run.records if record.deepep_time] if run.counts else []
+    if all(record.primary for record in shown):
+        return None
+    order = list(dict.fromkeys(record.operation for record in shown))
+    shown = sorted(shown, key=lambda record: order.index(record.operation))
+    kinds = {
+        "measured": [record for record in shown if record.primary],
+        "variant": [record for record in shown if not record.primary and not record.baseline],
+        "baseline, NCCL": [record for record in shown if record.baseline],
+    }
+    traces = []
+    for index, (kind, found) in enumerate(kinds.items()):
+        if found:
+            times = [(record.deepep_time or 0.0) * 1e6 for record in found]
+            traces.append(
+                {
+                    "type": "bar",
+                    "name": kind,
+                    "x": times,
+                    "y": [_plain(record.name) for record in found],
+                    "orientation": "h",
+                    "meta": {"series": index},
+                    "marker": {"pattern": {"shape": _PATTERNS[index], "solidity": 0.25}},
+                    "text": [_short(time) for time in times],
+                    "textposition": "auto",
+                    "cliponaxis": False,
+                    "hovertemplate": "%{y}<br>%{x:.4g} µs<extra>" + kind + "</extra>",
+                }
+            )
+    layout = {
+        "bargap": 0.25,
+        "barmode": "overlay",
+        "xaxis": {"title": {"text": "Time (median), µs"}, "rangemode": "tozero"},
+        "yaxis": {
+            "autorange": "reversed",
+            "automargin": True,
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": [_plain(record.name) for record in shown],
+        },
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "margin": {"l": 8, "r": 44, "t": 34, "b": 46},
+    }
+    fastest = min(shown, key=lambda record: record.deepep_time or math.inf)
+    summary = (
+        f"Time of {len(shown)} measurements: operations, their variants and baselines; the shortest is "
+        f"{(fastest.deepep_time or 0.0) * 1e6:.4g} µs, {fastest.name}."
+    )
+    figure = {"data": traces, "layout": layout}
+    return Plot(f"{run.anchor}-ways", "Variants and baselines", summary, figure, 110 + 30 * len(shown))
 
 
 def rank_plot(run: Run) -> Plot | None:
@@ -131,7 +184,7 @@ def link_plot(run: Run) -> Plot | None:
     if len(labels) <= _NUMBERS_IN_CELLS:
         layout["annotations"] = _cell_figures(rates, max(known))
     slow = [one for fact in run.spread if fact.operation == LINKS for one in fact.outliers]
-    named = ", ".join(f"{one.role} {one.label} {one.relative:+.0%} in time" for one in slow)
+    named = ", ".join(f"{one.text} {one.relative:+.0%} in time" for one in slow)
     summary = (
         f"{links.bytes / 1e6:.3g} MB from each {what} to each other one: {min(known):.3g} to "
         f"{max(known):.3g} GB/s; {'slow: ' + named if named else 'no link is slow'}."
@@ -339,7 +392,7 @@ def _cell_figures(values: Sequence[Sequence[float | None]], largest: float) -> l
         {
             "x": column,
             "y": row,
-            "text": f"{value:.3g}",
+            "text": _short(value),
             "showarrow": False,
             "font": {"color": "#000" if value > 0.5 * largest else "#fff"},
         }
@@ -347,6 +400,11 @@ def _cell_figures(values: Sequence[Sequence[float | None]], largest: float) -> l
         for column, value in enumerate(cells)
         if value is not None
     ]
+
+
+def _short(value: float) -> str:
+    """Returns a figure with three digits and never an exponent."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _plain(label: str) -> str:

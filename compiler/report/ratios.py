@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler.report.host_judge import compare_record, limits_of, ratio_to_limit, read_hardware
+from compiler.report.host_judge import (
+    compare_record,
+    is_primary,
+    limits_of,
+    ratio_to_limit,
+    read_hardware,
+    with_gpu,
+)
 from compiler.report.model import Ratio
 
 
@@ -18,21 +25,23 @@ def ratios(
     references: Sequence[Mapping[str, Any]],
 ) -> Iterator[Ratio]:
     """Yields the ratios of a run's records (as in results.json), limits first."""
-    hardware = read_hardware(metadata)
+    hardware = with_gpu(read_hardware(metadata), records)
     limits = limits_of(hardware)
     for record in records:
         name = _name(record)
+        primary, baseline = is_primary(record), record.get("baseline") is True
         for figure, limit in limits.items():
             share = ratio_to_limit(figure, record.get(figure), limits)
             if share is not None and limit.nominal is not None:
                 value, source = float(record[figure]), limit.source
                 yield Ratio(
-                    run, anchor, name, figure, value, "limit", limit.nominal, share, None, None, source
+                    run, anchor, name, figure, value, "limit", limit.nominal, share, None, None, source,
+                    primary, baseline,
                 )  # fmt: skip
         for one in compare_record(record, hardware, references):
             yield Ratio(
                 run, anchor, name, one["figure"], one["value"], "reference", one["reference"], one["ratio"],
-                one["tolerance"], one["outcome"], one["source"],
+                one["tolerance"], one["outcome"], one["source"], primary, baseline,
             )  # fmt: skip
 
 

@@ -28,9 +28,12 @@ LINKS = "links"
 
 
 def spread_facts(
-    run: str, anchor: str, records: Sequence[Record], links: Links | None
+    run: str, anchor: str, records: Sequence[Record], links: Links | None, name_links: bool = True
 ) -> Iterator[SpreadFact]:
-    """Yields the spread of every operation with a time for each rank, and of the links between the ranks."""
+    """Yields the spread of every operation with a time for each rank, and of the links between the ranks.
+
+    Without ``name_links`` no link is called slow.
+    """
     for record in records:
         if len(record.ranks) < 2:
             continue
@@ -56,7 +59,7 @@ def spread_facts(
         median_s=found.median,
         mad_s=found.mad,
         relative=found.relative,
-        outliers=list(_slow_links(links)),
+        outliers=list(_slow_links(links)) if name_links else [],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,20 @@ def read_session(
     summary: Mapping[str, Any],
     references: Sequence[Mapping[str, Any]] = (),
     origin: str = "",
+    unproven: str = "",
 ) -> Session:
     """Returns what the page shows of the tree at ``top``, judged as ``summary`` says.
 
-    ``references`` are reference values (reference.schema.json); ``origin`` says where a foreign tree is from.
+    ``references`` are reference values (reference.schema.json); ``origin`` says where a foreign tree is from,
+    and ``unproven`` why nothing of it can be verified.
     """
     files = sorted(name for name in list_files(top).items() if not name[0].startswith("."))
     planned = {run["id"]: run for run in plan["runs"]}
     by_run = _by_run(files, planned)
     few = len(planned) <= MANY_RUNS
+    shared = {host for machine in summary["one_machine"] for host in machine["hosts"]}
     runs = [
-        _run(top, planned[judged["run"]], judged, by_run[judged["run"]], references, few)
+        _run(top, planned[judged["run"]], judged, by_run[judged["run"]], references, few, shared)
         for judged in summary["runs"]
     ]
     of_runs = {file.path for run in runs for file in run.files}
@@ -76,6 +79,7 @@ def read_session(
         files=[FileLink(name, name, size) for name, size in files if name not in of_runs],
         sweeps=find_sweeps(runs),
         origin=origin,
+        unproven=unproven,
     )
 
 
@@ -107,6 +111,7 @@ def _run(
     files: Sequence[tuple[str, int]],
     references: Sequence[Mapping[str, Any]],
     with_experts: bool,
+    on_one_machine: Collection[str],
 ) -> Run:
     run_dir = top / judged["run"]
     prefix = judged["run"] + "/"
@@ -122,6 +127,8 @@ def _run(
     records = [_record(value) for value in values]
     counts = judged["verdict"] in ("PASS", "UNVERIFIED")
     links = matrices.read_links(results / "links.json", judged["world_size"]) if results else None
+    # Between processes of one machine a slow link is only how busy that was.
+    name_links = not (judged["stand_in"] and any(host in on_one_machine for host in judged["hosts"]))
     metadata = [run_dir / f"metadata/node-{host}.toml" for host in judged["hosts"]]
     return Run(
         id=judged["run"],
@@ -163,7 +170,7 @@ def _run(
         else [],
         files=[FileLink(name, name[len(prefix) :], size) for name, size in files],
         links=links,
-        spread=list(spread_facts(judged["run"], anchor, records, links)) if counts else [],
+        spread=list(spread_facts(judged["run"], anchor, records, links, name_links)) if counts else [],
         ratios=list(ratios(judged["run"], anchor, values, metadata, references)) if counts else [],
     )
 

@@ -86,6 +86,12 @@ class TestSpread:
         run = make_run(hosts=hosts, ranks_per_host=2)
         write_tree(tmp_path, [run])
 
+        def apart(plan: dict[str, Any]) -> None:
+            for host in plan["hosts"].values():
+                host["one_machine"] = None
+
+        change_json(tmp_path / "plan.json", apart)
+
         def slow(records: list[dict[str, Any]]) -> None:
             for record in records:
                 for rank in record["per_rank"]:
@@ -335,4 +341,6 @@ def test_baselines_stand_beside_and_never_instead(tmp_path: Path, open_page: Ope
     assert passed
     assert (tmp_path / "junit.xml").read_text().count("<testcase") == 2
     page = open_page(tmp_path / "gpu.html")
-    assert "baseline" in page.locator(".runs td.operation").nth(2).inner_text()
+    assert page.locator(".runs td.operation").all_inner_texts() == ["dispatch", "combine"]
+    assert "4.00 ms" in page.locator(".runs td[data-label='NCCL, alone']").first.inner_text()
+    assert page.locator("#details .tag", has_text="baseline").count() == 1

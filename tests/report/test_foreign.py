@@ -13,7 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from compiler.report.foreign.imported import read_foreign
+from compiler.reference.load import read_references, shipped
+from compiler.report.foreign.imported import read_foreign, write_imported
 from tests.judge.tree import write
 from tests.report.conftest import Open
 
@@ -178,3 +179,32 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "no result tree" in done.stderr
+
+
+def test_the_bundled_program_started_by_hand(tmp_path: Path) -> None:
+    """Real results of an H100: figures of NCCL stand beside, never instead; what is known is held to it."""
+    source = ROOT / "docs" / "h100" / "2026-11-22-x2"
+    tree = read_foreign(source)
+    assert tree is not None
+    write_imported(tree, tmp_path / "out", read_references(shipped()))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    jsonschema.validate(summary, json.loads((ROOT / "schemas" / "summary.schema.json").read_text()))
+    assert {run["verdict"] for run in summary["runs"]} == {"UNVERIFIED"}
+    assert {run["program"] for run in summary["runs"]} == {"bundled"}
+    limits = [one for one in summary["report"]["ratios"] if one["against"] == "limit"]
+    assert {one["expected"] for one in limits} == {450.0}, "by the GPU that the records name"
+    assert any(one["against"] == "reference" for one in summary["report"]["ratios"])
+    markdown = (tmp_path / "out" / "summary.md").read_text()
+    assert "gather" not in markdown
+    page = (tmp_path / "out" / "2026-11-22-x2.html").read_text()
+    assert "NCCL alone" in page
+    assert "started by hand" in page
+
+
+def test_wrong_data_of_a_run_by_hand_is_a_failure(tmp_path: Path) -> None:
+    rows = json.loads((ROOT / "docs/h100/2026-11-22-x2/v1-fp8/results.json").read_text())
+    rows[0]["correctness"]["after"] = False
+    write(tmp_path / "own" / "results.json", rows)
+    tree = read_foreign(tmp_path / "own")
+    assert tree is not None
+    assert [one.code for one in tree.runs[0].problems] == ["wrong-data"]

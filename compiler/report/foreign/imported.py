@@ -10,7 +10,7 @@ from typing import Any
 
 from compiler import __version__
 from compiler.report import facts
-from compiler.report.foreign import cloudai, deepep_tests
+from compiler.report.foreign import bundled, cloudai, deepep_tests
 from compiler.report.foreign.model import ForeignRun, ForeignTree, Problem
 from compiler.report.host_judge import (
     HEADLINE,
@@ -36,7 +36,7 @@ _LARGEST = 256 << 20
 def read_foreign(path: Path) -> ForeignTree | None:
     """Returns what a foreign directory or file holds, None where nothing of it is known."""
     if path.is_dir():
-        return cloudai.read_tree(path)
+        return bundled.read_tree(path) or cloudai.read_tree(path)
     name = path.stem
     run = deepep_tests.read_output(path, name)
     return None if run is None else ForeignTree(name, f"Output of DeepEP's own {run.test_name}", [run])
@@ -59,7 +59,7 @@ def write_imported(
                 shutil.copyfile(source, copy)
     plan = {"runs": [_planned(run) for run in tree.runs], "hosts": {}}
     summary = _summary(tree, name)
-    session = read_session(target, plan, summary, references, tree.origin)
+    session = read_session(target, plan, summary, references, tree.origin, tree.unproven)
     summary["report"] = facts.to_json(session, None)
     write_rows(str(target / "summary.json"), summary)
     write_text(str(target / "summary.csv"), render_csv(summary))
@@ -82,7 +82,7 @@ def _planned(run: ForeignRun) -> dict[str, Any]:
 
 
 def _summary(tree: ForeignTree, name: str) -> dict[str, Any]:
-    runs = [_judged(run) for run in tree.runs]
+    runs = [_judged(run, Problem("program-unverified", tree.unproven)) for run in tree.runs]
     return {
         "schema": 1,
         "compiler_version": __version__,
@@ -96,17 +96,14 @@ def _summary(tree: ForeignTree, name: str) -> dict[str, Any]:
         "ended_at": None,
         "passed": False,
         "counts": {verdict: sum(run["verdict"] == verdict for run in runs) for verdict in VERDICTS},
-        "stand_in": False,
+        "stand_in": any(run["stand_in"] for run in runs),
         "one_machine": [],
         "warnings": [],
         "runs": runs,
     }
 
 
-def _judged(run: ForeignRun) -> dict[str, Any]:
-    unproven = Problem(
-        "program-unverified", "nothing proves its data: no markers, no reference check, no plan"
-    )
+def _judged(run: ForeignRun, unproven: Problem) -> dict[str, Any]:
     reasons = [
         reason(one.code, one.text, one.file, one.line)
         | {"consequence": number_ > 0 and one.code != unproven.code}
@@ -126,14 +123,14 @@ def _judged(run: ForeignRun) -> dict[str, Any]:
         "sweep": {},
         "test_name": run.test_name,
         "description": run.description,
-        "program": "image",
+        "program": run.program,
         "backend": run.backend,
         "image_digest": None,
         "mode": run.mode,
         "hosts": [f"host {index}" for index in range(run.num_hosts)],
         "world_size": max(1, run.num_ranks),
         "expected_operations": [],
-        "stand_in": False,
+        "stand_in": any(record.get("stand_in") is True for record in run.records),
         "requested": {},
         "started_at": None,
         "ended_at": None,

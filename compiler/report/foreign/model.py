@@ -37,12 +37,14 @@ class ForeignRun:
     problems: Sequence[Problem]
     files: Mapping[str, Path]
     result_dir: str | None
+    program: str = "image"
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignTree:
-    """All runs that were found, with the tool that made them."""
+    """All runs that were found, the tool that made them, and why no more than UNVERIFIED can be said."""
 
     name: str
     origin: str
     runs: Sequence[ForeignRun]
+    unproven: str = "nothing proves its data: no markers, no reference check, no plan"

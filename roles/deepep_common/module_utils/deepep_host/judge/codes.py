@@ -74,7 +74,7 @@ CODES = {
     "image-differs": Code(INVALID, "the hosts ran different images"),
     # It cannot be known.
     "reference-absent": Code(UNVERIFIED, "the scenario asks for reference values, and none is of this run"),
-    "program-unverified": Code(UNVERIFIED, "the image's own program leaves nothing to verify its data with"),
+    "program-unverified": Code(UNVERIFIED, "nothing proves that the data were right"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +68,14 @@ def read_hardware(paths: Iterable[Path]) -> Hardware:
     ceiling = max(rate * number for rate, number in zip(rates, most))
     text = f"{usual:g} Gb/s per GPU"
     return Hardware(tuple(gpus), tuple(cpus), usual / 8, ceiling / 8, max(rates), text)
+
+
+def with_gpu(hardware: Hardware, records: Iterable[Mapping[str, Any]]) -> Hardware:
+    """Returns the hardware with the GPUs that the records name, where the hosts' metadata know none."""
+    if hardware.gpus:
+        return hardware
+    named = dict.fromkeys(str(record["gpu"]) for record in records if isinstance(record.get("gpu"), str))
+    return hardware._replace(gpus=tuple(named))
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str, Any]]:

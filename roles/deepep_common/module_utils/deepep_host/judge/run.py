@@ -21,7 +21,7 @@ from .counters import rose
 from .culprit import find_suspect
 from .ending import PLANNED_STOP, check_ends, check_leftovers, check_planned_stop, not_run
 from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name, read_seen
-from .hardware import Hardware, read_hardware
+from .hardware import Hardware, read_hardware, with_gpu
 from .images import check_images, images_of
 from .limits import limits_of
 from .origin import notes_on_origin
@@ -137,7 +137,8 @@ def _judge(
         return _result(run, [not_run(evidence, session, verdicts)], evidence.ends, None, [])
     stamp = session.get("stamp")
     results = Results(evidence, stamp if isinstance(stamp, str) else None)
-    hardware = read_hardware(run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
+    metadata = (run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
+    hardware = with_gpu(read_hardware(metadata), results.records)
     planned_stop = check_planned_stop(evidence)
     notes = notes_on_left_out(evidence) + notes_on_origin(evidence, session)
     if planned_stop is not None:

@@ -67,7 +67,8 @@ def _rows(run: Mapping[str, Any]) -> list[list[str]]:
         )
     rows: list[list[str]] = []
     # A figure of a run that failed says nothing: nobody shall copy it from here.
-    for operation in (run["operations"] if run["verdict"] in COMPLETED else []) or [{}]:
+    shown = [one for one in run["operations"] if is_primary(one)] or run["operations"]
+    for operation in (shown if run["verdict"] in COMPLETED else []) or [{}]:
         first = not rows
         rows.append(
             [
