@@ -31,6 +31,7 @@ class Progress:
         self._current = ""
         self._doing = "starting Ansible"
         self._told: set[str] = set()
+        self._images: dict[str, set[str]] = {}
         self._begun = time.monotonic()
 
     def event(self, event: Event) -> None:
@@ -57,11 +58,36 @@ class Progress:
                 if event.get("problem"):
                     self._line(f"{host}: {event.get('problem')}")
                 self._expired(host, event)
+            case "image":
+                self._image(str(host), event)
+            case "secret_scan":
+                hits = event.get("hits")
+                for hit in hits if isinstance(hits, list) else ():
+                    self._line(
+                        f"a secret of {hit.get('registry')} was in {hit.get('file')} and was removed there"
+                    )
             case "cleanup":
                 self._once("hosts cleaned up")
                 if event.get("kept"):
                     self._line(f"{host}: not collected, kept there: {event.get('kept')}")
                 self._expired(host, event)
+
+    def _image(self, host: str, event: Event) -> None:
+        reference, phase, total = event.get("reference"), event.get("phase"), event.get("total")
+        match phase:
+            case "decided" | "refused":
+                self._once(f"image {reference}: {event.get('problem') or event.get('digest') or 'a file'}")
+            case "failed" | "lost":
+                self._line(f"{host}: image {reference}: {event.get('problem')}")
+            case "ready":
+                hosts = self._images.setdefault(str(reference), set())
+                hosts.add(host)
+                self._doing = f"image {reference}: on {len(hosts)} host{'' if len(hosts) == 1 else 's'}"
+            case _:
+                done = event.get("done")
+                if isinstance(done, int | float) and isinstance(total, int | float):
+                    amount = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
+                    self._doing = f"image {reference}: {host} {phase}, {amount}"
 
     def _expired(self, host: object, event: Event) -> None:
         gone = event.get("expired")

@@ -14,6 +14,10 @@ EVENTS = (
     {"event": "preflight", "host": "a", "result": "pass"},
     {"event": "preflight", "host": "b", "result": "fail"},
     {"event": "stage", "host": "a", "problem": None},
+    {"event": "image", "host": "a", "reference": "r:1", "phase": "decided", "digest": "sha256:1"},
+    {"event": "image", "host": "a", "reference": "r:1", "phase": "pulling", "done": 4e6, "total": 9e6},
+    {"event": "image", "host": "b", "reference": "r:1", "phase": "lost", "problem": "a is gone"},
+    {"event": "image", "host": "b", "reference": "r:1", "phase": "ready"},
     {"event": "start", "run": "T/0", "host": "a"},
     {"event": "phase", "run": "T/0", "host": "a", "phase": "timing", "progress": DISPATCH},
     {"event": "phase", "run": "T/0", "host": "b", "phase": "timing", "progress": None},
@@ -43,6 +47,8 @@ def test_plain_lines_without_a_terminal() -> None:
         "hosts examined",
         "b: preflight fail (preflight/b.json)",
         "program staged",
+        "image r:1: sha256:1",
+        "b: image r:1: a is gone",
         "[1/2] T/0 start (N of 600 s)",
         "[1/2] T/0 timing (N of 600 s)",
         "[1/2] T/0 a: exited with 1: it broke",
@@ -55,4 +61,6 @@ def test_plain_lines_without_a_terminal() -> None:
 def test_one_changing_line_on_a_terminal() -> None:
     text = show(Terminal())
     assert "[1/2] T/0 timing dispatch 3/5 · N of 600 s · a: timing" in text
+    assert "image r:1: a pulling, 4 of 9 MB" in text
+    assert "image r:1: on 1 host ·" in text
     assert text.endswith("\r\x1b[K"), "the changing line is taken away at the end"

@@ -341,8 +341,8 @@ class Job:
         unreachable_since: float | None = None
         while True:
             phase = state["phase"]
-            if (phase, source) != told:
-                told = (phase, source)
+            if (phase, source, state.get("done")) != told:
+                told = (phase, source, state.get("done"))
                 seen = {name: state.get(name) for name in ("done", "total", "from_registry", "problem")}
                 self._tell(phase=phase, source=source, **seen)
             if state.get("measured"):
