@@ -116,6 +116,9 @@ class ActionModule(DeepEPAction):
                 "ansible_pipelining: true (and no ANSIBLE_KEEP_REMOTE_FILES), or a become method that "
                 "allows it"
             )
+        if found.known:
+            # For the search for secrets at the end: who used which, never the secret.
+            secret_scan.record_use(self._session.folder, registry, self.host)
         return found
 
     def copy_to(self, source: Path, name: str) -> str:
@@ -297,9 +300,6 @@ class Job:
         self._tell(phase="decided", digest=spec["digest"], size=spec["size"], from_registry=spec["received"],
                    user=login.user if login.known else None, registry=self._image.host or None)  # fmt: skip
         self.board.decide(spec)
-        if login.known:
-            # For the search for secrets at the end: who used which, never the secret.
-            secret_scan.record_use(self._session.folder, self._image.host, self._host)
         return True
 
     def _begin(self) -> None:
