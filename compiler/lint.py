@@ -93,6 +93,7 @@ def lint(
     paths: Sequence[Path],
     *,
     tests_dir: Path | None = None,
+    hook_dir: Path | None = None,
     inventory: InventorySource | None = None,
     projects: Projects | None = None,
     online: Online | None = None,
@@ -100,15 +101,16 @@ def lint(
     """Checks TOML files, and folders with all that is below them; returns what the user wants to see of it.
 
     A scenario is checked with the tests of ``tests_dir`` or ``tests/`` beside it, and against ``inventory``
-    or, without one, the only system TOML beside it. ``projects`` says what is switched off and assumed,
-    ``online`` checks plans against the cluster itself.
+    or, without one, the only system TOML beside it, its hooks with those of ``hook_dir`` or the nearest
+    ``hook/``. ``projects`` says what is switched off and assumed, ``online`` checks plans against the cluster
+    itself.
     """
     projects = projects or Projects(Settings())
     read = _Reader()
     result = Result()
     for path in paths:
         projects.of(path)
-    _check(paths, read, result, tests_dir, inventory, projects, online)
+    _check(paths, read, result, tests_dir, hook_dir, inventory, projects, online)
     result.files = len(read)
     result.diagnostics = shown(
         [*projects.findings, *result.diagnostics],
@@ -124,6 +126,7 @@ def _check(
     read: _Reader,
     result: Result,
     tests_dir: Path | None,
+    hook_dir: Path | None,
     inventory: InventorySource | None,
     projects: Projects,
     online: Online | None,
@@ -138,7 +141,7 @@ def _check(
         if folder and folder not in catalogs:
             catalogs[folder] = load_catalog(folder, read)
         catalog = catalogs[folder] if folder else EMPTY
-        scenario, found = resolve_with(path, catalog, read)
+        scenario, found = resolve_with(path, catalog, read, hook_dir)
         result.diagnostics += found
         document = read(path)
         if isinstance(document, Document):

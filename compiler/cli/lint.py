@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside a scenario)"
     )
+    options.add_hooks(parser)
     options.add_inventory(parser, required=False)
     parser.add_argument(
         "--format", choices=("text", "json", "sarif", "github"), default="text", help="default: %(default)s"
@@ -53,6 +54,9 @@ def main(args: argparse.Namespace) -> int:
     tests_dir = Path(args.tests_dir) if args.tests_dir else None
     if tests_dir and not is_folder(tests_dir):
         return _usage(f"--tests-dir {tests_dir} is not a folder")
+    hook_dir = Path(args.hook_dir) if args.hook_dir else None
+    if hook_dir and not is_folder(hook_dir):
+        return _usage(f"--hook-dir {hook_dir} is not a folder")
     projects = options.projects(args)
     if projects is None:
         return exit_codes.USAGE
@@ -67,6 +71,7 @@ def main(args: argparse.Namespace) -> int:
     result = lint(
         [Path(path) for path in args.paths],
         tests_dir=tests_dir,
+        hook_dir=hook_dir,
         inventory=inventory if args.inventory else None,
         projects=projects,
         online=_online(args) if args.online else None,

@@ -16,6 +16,15 @@ def add_scenario(parser: argparse.ArgumentParser, *, required: bool = True) -> N
     parser.add_argument(
         "--tests-dir", metavar="DIR", help="folder of test TOMLs (default: tests/ beside the scenario)"
     )
+    add_hooks(parser)
+
+
+def add_hooks(parser: argparse.ArgumentParser) -> None:
+    """Adds where the hooks of scenarios lie."""
+    parser.add_argument(
+        "--hook-dir", metavar="DIR",
+        help="folder of hook scenarios, their tests in test/ below (default: the nearest hook/)",
+    )  # fmt: skip
 
 
 def add_inventory(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

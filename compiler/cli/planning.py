@@ -58,7 +58,7 @@ def plan_of(args: argparse.Namespace) -> Planned:
     projects = options.projects(args) or Projects(Settings())
     settings = projects.of(path)
     tests_dir = Path(args.tests_dir) if args.tests_dir else None
-    scenario, findings = load_scenario(path, tests_dir)
+    scenario, findings = load_scenario(path, tests_dir, Path(args.hook_dir) if args.hook_dir else None)
     inventory, more = _inventory(args)
     if inventory is not None and getattr(args, "exclude", None):
         inventory, wrong = bar(inventory, args.exclude)

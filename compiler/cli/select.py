@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-def only(args: argparse.Namespace, plan: Plan, completed: Collection[str] = ()) -> frozenset[str] | None:
+def only(
+    args: argparse.Namespace, plan: Plan, completed: frozenset[str] = frozenset()
+) -> frozenset[str] | None:
     """Returns the runs that ``--only`` names, and those that overlap them.
 
     None, and the reason told, where an id is unknown, or one of them starts after a run that neither is among
@@ -37,7 +39,7 @@ def only(args: argparse.Namespace, plan: Plan, completed: Collection[str] = ()) 
 
 
 def with_others(plan: Plan, chosen: frozenset[str], completed: Collection[str] = ()) -> frozenset[str]:
-    """Returns these runs and those that overlap them, and says which those are."""
+    """Returns these runs with those that overlap them and their hooks, and says which those are."""
     from compiler.plan.selection import complete
 
     selection = complete(plan, chosen, completed)

@@ -143,6 +143,13 @@ CODES = (
     Code("DEP225", "unusable-references", E, "a file of reference values cannot be used",
          "[reports.reference] names it: the tests could not be held to its values.",
          "Correct the path, or the file."),
+    Code("DEP227", "unknown-hook", E, "pre_test or post_test names no hook scenario",
+         "Nothing would run before or after the entries.",
+         "Write the name of a scenario in the folder hook/, or give that folder with --hook-dir.",
+         "NVIDIA/cloudai src/cloudai/test_scenario_parser.py:136 @ 5b5c0f7"),
+    Code("DEP228", "hook-not-possible", E, "a hook asks for what a hook cannot have",
+         "Its tests run once before or after each run, one after another, on that run's own hosts.",
+         "Remove the key."),
     # 3xx: arguments that belong together; the kernels' limits stand in compiler/rules/kernels/registry.py
     Code("DEP302", "topk-exceeds-experts", E, "num_topk is larger than num_experts",
          "A token cannot choose more experts than there are.", "Lower num_topk or raise num_experts.",

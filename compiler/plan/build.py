@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from compiler import __version__
-from compiler.diagnostics.codes import prevents
+from compiler.diagnostics.codes import finding, prevents
 from compiler.diagnostics.model import Diagnostic
 from compiler.inventory.model import Host, Inventory, Settings
 from compiler.inventory.nodes import Choice
-from compiler.plan import command, slurm
+from compiler.plan import command, hooks, slurm
 from compiler.plan.checks import RunChecks
 from compiler.plan.config import config
 from compiler.plan.environment import environment
+from compiler.plan.hooks import with_hooks
 from compiler.plan.hosts import CommonSettings, Point, choose_all
 from compiler.plan.model import (
     After,
@@ -71,6 +72,8 @@ class _Builder:
         self._checks = RunChecks(inventory)
         self._parts = _Parts()
         self._selftests = SelfTests(inventory, assume) if selftest else None
+        self._around: dict[str, hooks.Around] = {}
+        self._told: set[tuple[str, str, str]] = set()
         self.findings: list[Diagnostic] = []
 
     def build(self) -> Plan | None:
@@ -94,6 +97,7 @@ class _Builder:
             return None
         used = {name for run in runs.values() for name in run.hosts}
         alone = {run.hosts[0]: run for run in self._alone()}
+        steps = tuple(with_hooks(order.steps, self._around))
         return Plan(
             compiler_version=__version__,
             scenario=self._scenario.name,
@@ -102,9 +106,9 @@ class _Builder:
             hosts={name: _planned(host) for name, host in self._inventory.hosts.items() if name in used},
             runs=(
                 *alone.values(),
-                *(runs[run] for run in dict.fromkeys(step.run for step in order.steps) if run in runs),
+                *(runs[run] for run in dict.fromkeys(step.run for step in steps) if run in runs),
             ),
-            steps=order.steps,
+            steps=steps,
             warnings=(),
             reports=self._scenario.reports,
             slurm=slurm.of_plan(self._inventory, runs.values()),
@@ -144,8 +148,50 @@ class _Builder:
                 self._selftests.offer(entry, case, choice.hosts)
             if iteration == 0:
                 checked.append(self._point(case, choice, settings))
-            yield self._run(entry, iteration, case, choice, settings, after)
+            yield from self._with_hooks(self._run(entry, iteration, case, choice, settings, after), choice)
         self.findings += self._rules.of_entry(entry, checked)
+
+    def _with_hooks(self, run: Run, choice: Choice) -> Iterator[Run]:
+        """Yields a run with those of its hooks before and after it."""
+        if not (self._scenario.pre_test or self._scenario.post_test):
+            yield run
+            return
+        before = list(self._hooks(hooks.PRE, self._scenario.pre_test, run, choice))
+        after = list(self._hooks(hooks.POST, self._scenario.post_test, run, choice))
+        self._around[run.id] = hooks.Around(
+            tuple(hook.id for hook in before), tuple(hook.id for hook in after)
+        )
+        needs = tuple(After(hooks.PRE, hook.id) for hook in before)
+        yield from before
+        yield replace(run, after=(*run.after, *needs)) if needs else run
+        for hook in after:
+            yield replace(hook, after=(After(hooks.POST, run.id),))
+
+    def _hooks(self, kind: str, hook: Sequence[Entry], run: Run, choice: Choice) -> Iterator[Run]:
+        for name, entry in hooks.named(hook):
+            case = entry.cases[0]
+            number = case.num_nodes or 1
+            first = (kind, entry.id, run.entry) not in self._told
+            self._told.add((kind, entry.id, run.entry))
+            if number > len(run.hosts):
+                if first:
+                    text = f"{kind}: {entry.id} needs {number} hosts, {run.entry} has {len(run.hosts)}"
+                    self.findings.append(finding("too-few-hosts", text, entry.origin.place("num_nodes")))
+                continue
+            own = replace(
+                choice,
+                hosts=run.hosts[:number],
+                why=f"the first {number} of the {len(run.hosts)} of {run.id}",
+            )
+            settings, problems = self._common.of(own.hosts, entry)
+            self.findings += problems if first else []
+            if settings is None:
+                continue
+            if first:
+                self.findings += self._checks.of_run(entry, case, settings)
+                self.findings += self._rules.of_entry(entry, [self._point(case, own, settings)])
+            made = self._run(entry, run.iteration, case, own, settings, ())
+            yield replace(made, id=f"{run.id}/{kind}/{name}", entry=f"{run.entry}/{kind}/{name}")
 
     def _point(self, case: Case, choice: Choice, settings: Settings) -> RunPoint:
         """Returns what the rules about runs need to know, with the assumptions in the inventory's place."""

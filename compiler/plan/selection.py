@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
+from compiler.plan.hooks import POST, PRE
 from compiler.plan.model import Plan
 
 _OVERLAPS = ("start_post_init", "end_post_comp")
@@ -12,7 +13,7 @@ _OVERLAPS = ("start_post_init", "end_post_comp")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The runs to execute. ``joined`` are those of them that nobody named: others overlap them."""
+    """The runs to execute. ``joined`` are those of them that nobody named: they belong to others."""
 
     runs: frozenset[str]
     joined: tuple[str, ...]
@@ -34,7 +35,7 @@ def named(plan: Plan, ids: Sequence[str]) -> tuple[frozenset[str], list[str]]:
 
 
 def complete(plan: Plan, runs: Collection[str], completed: Collection[str] = ()) -> Selection:
-    """Adds the runs without which these are not what they are: those that overlap them.
+    """Adds the runs without which these are not what they are: those that overlap them, and their hooks.
 
     And the self-tests of their hosts, where they have not ``completed``.
     """
@@ -43,6 +44,10 @@ def complete(plan: Plan, runs: Collection[str], completed: Collection[str] = ())
         for after in run.after:
             if after.type in _OVERLAPS:
                 together.setdefault(run.id, set()).add(after.run)
+                together.setdefault(after.run, set()).add(run.id)
+            elif after.type == PRE:
+                together.setdefault(run.id, set()).add(after.run)
+            elif after.type == POST:
                 together.setdefault(after.run, set()).add(run.id)
     chosen = set(runs)
     pending = list(runs)
@@ -57,12 +62,12 @@ def complete(plan: Plan, runs: Collection[str], completed: Collection[str] = ())
     return Selection(frozenset(chosen), joined)
 
 
-def unmet(plan: Plan, runs: Collection[str], completed: Collection[str]) -> Iterator[tuple[str, str]]:
+def unmet(plan: Plan, runs: Set[str], completed: Set[str]) -> Iterator[tuple[str, str]]:
     """Yields each of these runs that starts after another which neither is among them nor has completed."""
     for run in plan.runs:
         if run.id in runs:
             for after in run.after:
-                if after.type not in _OVERLAPS and after.run not in runs and after.run not in completed:
+                if after.type in ("start_post_comp", PRE) and after.run not in runs | completed:
                     yield run.id, after.run
 
 

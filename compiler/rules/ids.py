@@ -10,9 +10,12 @@ from compiler.diagnostics.wording import value_text
 from compiler.rules.model import RawScenario
 
 RESERVED = frozenset(
-    {"summary.json", "summary.csv", "junit.xml", "run.json", "events.jsonl", "manifest.json", "plan.json"}
-)
-"""Files at the root of a result tree; the scenario's HTML page is another."""
+    {
+        "summary.json", "summary.csv", "junit.xml", "run.json", "events.jsonl", "manifest.json", "plan.json",
+        "earlier", "preflight",
+    }
+)  # fmt: skip
+"""Files and folders at the root of a result tree; the scenario's HTML page is another."""
 
 
 def unique(scenario: RawScenario) -> Iterator[Diagnostic]:

@@ -184,3 +184,7 @@ class Scenario:
     path: Path
     entries: tuple[Entry, ...]
     reports: Reports = ALL_REPORTS
+    pre_test: tuple[Entry, ...] = ()
+    """The tests of the hook before each run, in order."""
+    post_test: tuple[Entry, ...] = ()
+    """The tests of the hook after each run."""

@@ -19,7 +19,7 @@ def test_duplicate_ids(tmp_path: Path) -> None:
     assert "differs only in case" in loaded.diagnostics[1].message
 
 
-@pytest.mark.parametrize("name", ["summary.json", "JUNIT.xml", "s.html", "plan.json"])
+@pytest.mark.parametrize("name", ["summary.json", "JUNIT.xml", "s.html", "plan.json", "earlier"])
 def test_reserved_ids(tmp_path: Path, name: str) -> None:
     assert load(tmp_path, entry(id=name)).rows == [("reserved-id", "scenario.toml", 3, 6)]
 
@@ -187,7 +187,7 @@ def test_entry_keys_without_effect_are_said(tmp_path: Path, line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["job_status_check = false", "pre_test = 'x'", "post_test = 'x'", "sol_path = 'x'"],
+    ["job_status_check = false", "sol_path = 'x'"],
 )
 def test_scenario_keys_without_effect_are_said(tmp_path: Path, line: str) -> None:
     assert load(tmp_path, f"{line}\n{entry()}").rows == [("no-effect", "scenario.toml", 2, 1)]

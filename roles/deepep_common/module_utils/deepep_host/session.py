@@ -414,11 +414,13 @@ def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | No
             return {"reason": reason, "because": test}
     for dependency in run.get("after", ()):
         other = dependency["run"]
-        if dependency["type"] == "start_post_comp":
+        if dependency["type"] in ("start_post_comp", "pre_test"):
             verdict = session.verdict(other)
             if verdict not in COMPLETED:
                 ended = f"ended {verdict}" if verdict else "has no verdict"
                 return {"reason": f"it starts after {other} has completed, which {ended}", "because": other}
+        elif dependency["type"] == "post_test" and session.skipped(other) is not None:
+            return {"reason": f"it follows {other}, which was not started", "because": other}
         elif dependency["type"] == "start_post_init" and not _started(session, other):
             return {"reason": f"it starts once {other} runs, which was not started", "because": other}
     return None

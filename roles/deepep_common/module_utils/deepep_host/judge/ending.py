@@ -33,7 +33,8 @@ def not_run(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[st
         return reason(code, f"not started: {skipped['reason']}", "skipped.json", at=_at(skipped.get("at")))
     for dependency in evidence.run.get("after", []):
         verdict = verdicts.get(dependency["run"])
-        if dependency["type"] != "end_post_comp" and verdict is not None and verdict not in COMPLETED:
+        waited_for = dependency["type"] not in ("end_post_comp", "post_test")
+        if waited_for and verdict is not None and verdict not in COMPLETED:
             text = "not started: it needs {}, which is {}".format(dependency["run"], verdict)
             return reason("dependency-not-passed", text)
     if session.get("status") == "interrupted":
