@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from compiler.resources import host_code
+from tests.host.conftest import OneHost
 
 host_code()
 
@@ -231,6 +232,20 @@ def test_compiled_kernels_are_kept_per_image(tmp_path: Path, root: Path) -> None
 )
 def test_what_clients_say_is_explained(said: str, told: str) -> None:
     assert told in explain(said, "i", "python3")
+
+
+def test_a_runtime_that_is_not_installed_is_named(host: OneHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"privileged": True, "entrypoint": False, "without": [], "options": []}
+    host.stage(run={"container_runtime": "docker", "image": IMAGE, "container": wanted})
+    write_json(
+        host.base / "images.json", {IMAGE: {"runtime": "docker", "id": "sha256:1", "digest": "sha256:2"}}
+    )
+    monkeypatch.setenv("PATH", str(host.base))
+    host.start("run")
+    state = host.wait("run")
+    assert (state["outcome"], state["leftovers"]) == ("start_failed", [])
+    assert state["cause"] == "docker is not installed on this host, or not in the search path"
+    assert not (host.folder("run") / "alive").exists()
 
 
 def test_an_image_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -230,7 +230,8 @@ class Box:
         left = end_run(self._container)
         for text in left:
             self._log(f"not removed: {text}")
-        return left
+        # An engine that never made a container has nothing of ours, also where it does not answer.
+        return left if self._id else []
 
     def record(self) -> None:
         """Writes logs/container.json: what was asked for and what there really was; removes the FIFO."""
