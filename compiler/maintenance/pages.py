@@ -12,11 +12,13 @@ from compiler.maintenance import (
     inventory,
     kernel_rules,
     preflight,
+    slurm,
 )
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "arguments.md": arguments.page,
     "containers.md": containers.page,
+    "slurm-states.md": slurm.page,
     "diagnostics.md": diagnostics.page,
     "error-catalogue.md": error_catalogue.page,
     "inventory.md": inventory.page,

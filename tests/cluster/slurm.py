@@ -168,10 +168,14 @@ class SlurmLab:
 
     # -- use --------------------------------------------------------------------------------------------
 
-    def inventory(self, path: Path, hosts: int | None = None, **variables: Any) -> Path:
+    def inventory(
+        self, path: Path, of_host: Mapping[str, Mapping[str, Any]] | None = None, **variables: Any
+    ) -> Path:
         """Writes an inventory with the launcher slurm; ``variables`` are for all hosts, None removes one."""
-        names = {f"gaia-{number}": {"deepep_slurm_node": host.name}
-                 for number, host in enumerate(self.hosts[:hosts], 1)}  # fmt: skip
+        names = {
+            f"gaia-{number}": {"deepep_slurm_node": host.name, **(of_host or {}).get(f"gaia-{number}", {})}
+            for number, host in enumerate(self.hosts, 1)
+        }
         of_all: Mapping[str, Any] = {
             "ansible_python_interpreter": "/usr/bin/python3",
             "deepep_launcher": "slurm",

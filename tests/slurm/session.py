@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compiler.maintenance.slurm import FAULTS
 from tests.cluster.slurm import SlurmLab, stand_in
 from tests.e2e.conftest import COMPILER, TEST
 
@@ -32,11 +35,13 @@ def write_scenario(folder: Path, entries: Mapping[str, tuple[str, str]], name: s
 class Run:
     """``deepep-compiler run`` on the lab's controller."""
 
-    def __init__(self, slurm: SlurmLab, folder: Path, scenario: Path, **variables: Any) -> None:
+    def __init__(
+        self, slurm: SlurmLab, folder: Path, scenario: Path, of_host: Any = None, **variables: Any
+    ) -> None:
         self.slurm = slurm
         self.results = folder / "results"
         variables.setdefault("deepep_python", str(stand_in(slurm.shared)))
-        self.inventory = slurm.inventory(folder / "hosts.yml", **variables)
+        self.inventory = slurm.inventory(folder / "hosts.yml", of_host, **variables)
         self.process: subprocess.Popen[str] = slurm.lab.controller.popen(
             COMPILER, "run", scenario, "--inventory", self.inventory, "--results-dir", self.results,
             "-o", folder / "bundle",
@@ -67,6 +72,20 @@ class Run:
     def job(self, run: str) -> dict[str, Any]:
         """``slurm-job.toml`` of a run."""
         return tomllib.loads((self.session / run / "slurm-job.toml").read_text())
+
+    def tell(self, fault: str, run: str) -> None:
+        """Checks, or with DEEPEP_UPDATE_FAULTS writes, the row of docs/slurm-states.md about a fault."""
+        verdict = self.verdict(run)
+        path = self.session / run / "slurm-job.toml"
+        state = str(self.job(run)["state"]) if path.is_file() else "refused"
+        text = re.sub(r"\bjob \d+", "job N", verdict["reasons"][0]["text"]).replace("|", "/")
+        row = {"slurm": state, "verdict": verdict["verdict"], "reason": text}
+        known: dict[str, dict[str, str]] = json.loads(FAULTS.read_text(encoding="utf-8"))
+        if os.environ.get("DEEPEP_UPDATE_FAULTS"):
+            known[fault] = row
+            FAULTS.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        told = known.get(fault, {})
+        assert (told.get("slurm"), told.get("verdict")) == (state, row["verdict"]), (fault, row)
 
     def job_id(self, run: str) -> str:
         """The recorded id of a run's job; waits until there is one."""

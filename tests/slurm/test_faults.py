@@ -61,24 +61,38 @@ def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) ->
     assert run.said("never/0").startswith("NOT_RUN")
     assert "after hangs/0 has completed" in run.said("never/0")
     assert slurm.jobs() == []
+    run.tell("a rank dies on one of two hosts", "dies/0")
+    run.tell("the program hangs", "hangs/0")
+    run.tell("a user cancels the job", "cancelled/0")
+    run.tell("a compute host loses power in the middle", "power/0")
+    run.tell("a run that another one needed did not pass", "never/0")
 
 
 def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: Path) -> None:
     scenario = write_scenario(tmp_path, {
-        "a": ("true", on("gaia-1")),
-        "b": ("true", on("gaia-2") + AFTER.format("a")),
+        "partition": ("true", on("gaia-1")),
+        "account": ("true", on("gaia-2")),
+        "time": ("true", on("gaia-3")),
+        "after": ("true", on("gaia-1") + AFTER.format("partition")),
+        "spool": ("true", on("gaia-4")),
     })  # fmt: skip
-    for variables, words in (
-        ({"deepep_slurm_partition": "nope"}, "invalid partition specified: nope"),
-        ({"deepep_slurm_account": "nobody"}, "Invalid account"),
-        ({"deepep_slurm_partition": "short"}, "time limit"),
+    slurm.hosts[3].fill_disk()
+    run = Run(
+        slurm, tmp_path, scenario, deepep_slurm_parallel=True, deepep_slurm_queue_limit_s=60,
+        of_host={"gaia-1": {"deepep_slurm_partition": "nope"}, "gaia-2": {"deepep_slurm_account": "nobody"},
+                 "gaia-3": {"deepep_slurm_partition": "short"}},
+    )  # fmt: skip
+    out = run.finish()
+    assert run.process.returncode == 3, out
+    for key, fault, words in (
+        ("partition", "a partition that does not exist", "invalid partition"),
+        ("account", "an account that is refused", "invalid account"),
+        ("time", "more time than the partition allows", "time limit"),
     ):
-        folder = tmp_path / next(iter(variables.values()))
-        folder.mkdir()
-        run = Run(slurm, folder, scenario, **variables)
-        out = run.finish()
-        assert run.process.returncode == 3, out
-        assert run.verdict("a/0")["verdict"] == "NOT_RUN"
-        assert words.lower() in run.said("a/0").lower()
-        assert run.verdict("b/0")["verdict"] == "NOT_RUN"
-        assert slurm.jobs() == []
+        assert run.verdict(f"{key}/0")["verdict"] == "NOT_RUN", out
+        assert words in run.said(f"{key}/0").lower()
+        run.tell(fault, f"{key}/0")
+    assert run.said("after/0").startswith("NOT_RUN")
+    assert run.verdict("spool/0")["verdict"] in ("NOT_RUN", "FAIL"), out
+    run.tell("the spool directory of a compute host is full", "spool/0")
+    assert slurm.jobs() == []

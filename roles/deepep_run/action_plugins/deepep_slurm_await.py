@@ -107,9 +107,13 @@ class ActionModule(SlurmAction):
         since = time.time() - float(seen.get("since") or time.time())
         found = {"phase": seen.get("phase"), "reason": seen.get("reason", "")}
         still = found["phase"] == WAITS or seen.get("state") == "SUSPENDED"
+        if seen.get("started_at") and found["phase"] == WAITS:
+            text = f"job {job['job_id']} was requeued; a measured run is not repeated in silence"
+            self.end(session, {key: job}, text)
+            return
         cause = hopeless(found, since)
         if cause is None and still and since > float(slurm["queue_limit_s"]):
-            how = "was held" if held(found) else str(seen.get("state")).lower()
+            how = "was held" if held(found) else "waited" if found["phase"] == WAITS else "was suspended"
             cause = f"job {job['job_id']} {how} for more than {slurm['queue_limit_s']} s"
         if cause is None:
             return

@@ -187,10 +187,12 @@ def watch(
     """Returns the jobs whose look is not the one in ``seen``, as soon as there is one.
 
     ``jobs`` maps runs to job ids. One query per ``poll_s`` for all of them, and one more for those that
-    are over. Raises SlurmAway, SlurmError.
+    are over: a caller who has seen something waits before the first one, too. Raises SlurmAway, SlurmError.
     """
     end = time.monotonic() + wait_s
     while True:
+        if seen:
+            time.sleep(poll_s)
         changed = {
             run: found
             for run, found in look(place, jobs, patience_s, shared).items()
@@ -198,7 +200,8 @@ def watch(
         }
         if changed or time.monotonic() >= end:
             return changed
-        time.sleep(min(poll_s, max(0.1, end - time.monotonic())))
+        if not seen:
+            time.sleep(poll_s)
 
 
 def look(place: Place, jobs: Mapping[str, str], patience_s: float, shared: bool) -> dict[str, dict[str, Any]]:

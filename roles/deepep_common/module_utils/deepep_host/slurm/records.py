@@ -49,8 +49,8 @@ def complete_states(
     for member in hosts:
         state = dict(own.get(member.name) or {})
         if state.get("status") == "ended":
-            if state.get("outcome") == "stopped" and cause:
-                state["cause"] = cause
+            if state.get("outcome") == "stopped":
+                state["cause"] = cause or text
         else:
             before = {**new_state(session.run_id, run, member.name), **state}
             if not state:
