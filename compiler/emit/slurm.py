@@ -136,11 +136,28 @@ def _calls(known: Mapping[str, SlurmNode], runs: Sequence[Run], settings: Settin
             run.id,
             nodes,
             first,
-            tuple(shlex.quote(word) for word in _words(run, settings)),
-            '"$python"',
+            (*(shlex.quote(word) for word in _words(run, settings)), *_container(run, settings)),
+            "python3" if run.slurm and run.slurm.pyxis else '"$python"',
             needs=" && ".join(needs) if len(runs) > 1 else "",
             needed=names[run.id] if run.id in needed else "",
         )
+
+
+def _container(run: Run, settings: Settings) -> Iterator[str]:
+    """Yields pyxis' options, quoted for the script. The hosts' directories are mounted at their own paths."""
+    if run.slurm is None or not run.slurm.pyxis:
+        return
+    yield shlex.quote(f"--container-image={run.slurm.image_file}")
+    # A mount with variables is the program's own; it is made inside (deepep_host/slurm/inside.py).
+    mounts = [mount for mount in run.mounts if isinstance(mount, str)]
+    own = '"--container-mounts=$base:$base,$program:$program,$(dirname "$plan"):$(dirname "$plan")'
+    yield own + '"' + (shlex.quote("," + ",".join(mounts)) if mounts else "")
+    # pyxis lets the image's own variables win, but for those that are named.
+    yield f"--container-env={','.join(run.env)}"
+    yield "--container-writable"
+    words = (*settings.slurm.srun_args, *run.slurm.srun_args)
+    if "--container-mount-home" not in words:
+        yield "--no-container-mount-home"
 
 
 def _words(run: Run, settings: Settings) -> Iterator[str]:

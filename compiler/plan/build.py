@@ -262,7 +262,7 @@ class _Builder:
                 "cmd_args": shared.cmd_args,
                 "extra_env_vars": dict(case.env),
             },
-            slurm=slurm.of_run(self._inventory, entry, settings),
+            slurm=slurm.of_run(self._inventory, entry, settings, arguments.docker_image_url),
         )
 
 

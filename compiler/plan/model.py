@@ -136,6 +136,10 @@ class SlurmRun:
     any_hosts: bool
     exclude: tuple[str, ...]
     srun_args: tuple[str, ...]
+    image_file: str | None = None
+    """The squashfs file that the run's hosts start; None without a container."""
+    pyxis: bool = False
+    """Whether srun starts it, so that the supervisor is inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +167,13 @@ class SlurmPlan:
     parallel: bool
     poll_s: int
     queue_limit_s: int
+    import_options: tuple[str, ...] = ()
+    """srun's words for the job that imports an image."""
 
     def to_json(self) -> dict[str, object]:
         """Returns it as ``plan.json`` has it."""
         values: dict[str, object] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["import_options"] = list(self.import_options)
         values["nodes"] = {
             name: {"node": node.node, "python": node.python} for name, node in self.nodes.items()
         }
@@ -176,6 +183,7 @@ class SlurmPlan:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Returns what :meth:`to_json` gave."""
         values = {name: data[name] for name in cls.__dataclass_fields__}
+        values["import_options"] = tuple(data["import_options"])
         values["nodes"] = {
             name: SlurmNode(node["node"], node["python"]) for name, node in data["nodes"].items()
         }
@@ -274,6 +282,8 @@ class Run:
                         "any_hosts": self.slurm.any_hosts,
                         "exclude": list(self.slurm.exclude),
                         "srun_args": list(self.slurm.srun_args),
+                        "image_file": self.slurm.image_file,
+                        "pyxis": self.slurm.pyxis,
                     }
                 }
                 if self.slurm
@@ -288,7 +298,11 @@ class Run:
         values = {name: data[name] for name in cls.__dataclass_fields__ if name != "slurm"}
         slurm = data.get("slurm")
         values["slurm"] = slurm and SlurmRun(
-            slurm["any_hosts"], tuple(slurm["exclude"]), tuple(slurm["srun_args"])
+            slurm["any_hosts"],
+            tuple(slurm["exclude"]),
+            tuple(slurm["srun_args"]),
+            slurm["image_file"],
+            slurm["pyxis"],
         )
         values["hosts"] = tuple(host["name"] for host in data["hosts"])
         values["argv"] = _texts_from_json(data["argv"])

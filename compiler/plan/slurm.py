@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -9,7 +10,11 @@ from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic
 from compiler.inventory.model import Host, Inventory, Settings
 from compiler.plan.model import Run, SlurmNode, SlurmPlan, SlurmRun
+from compiler.resources import host_code
 from compiler.scenario.model import DependencyType, Entry
+
+host_code()
+from deepep_host import reference  # noqa: E402
 
 _OF_SCENARIO = (
     "login", "shared_dir", "hosts", "one_job", "parallel", "margin_s", "poll_s", "queue_limit_s", "hold_s",
@@ -40,14 +45,38 @@ def node_of(host: Host) -> str:
     return host.settings.slurm_node or host.name
 
 
-def of_run(inventory: Inventory, entry: Entry, settings: Settings) -> SlurmRun | None:
+def image_file(image: str, settings: Settings) -> str | None:
+    """Returns the squashfs file that hosts start: the image itself, or where an import job puts it.
+
+    None where there is no place that all hosts see.
+    """
+    parsed = reference.parse(image)
+    if parsed.squashfs:
+        return parsed.path
+    folder = settings.image_cache_dir or (settings.slurm.shared_dir and f"{settings.slurm.shared_dir}/images")
+    if folder is None or parsed.file or parsed.local_store:
+        return None
+    name = "_".join(filter(None, [parsed.host, parsed.repository, parsed.tag, (parsed.digest or "")[-16:]]))
+    return f"{folder}/{re.sub('[^A-Za-z0-9._-]', '_', name)}.sqsh"
+
+
+def of_run(
+    inventory: Inventory, entry: Entry, settings: Settings, image: str | None = None
+) -> SlurmRun | None:
     """Returns what the run's job needs, None over SSH."""
     if settings.launcher != "slurm":
         return None
     free = settings.slurm.hosts != "plan" and not entry.nodes
     excluded = {name for spec in entry.exclude_nodes for name in _named(inventory, spec.text)}
     exclude = tuple(node_of(host) for name, host in inventory.hosts.items() if name in excluded)
-    return SlurmRun(free, exclude if free else (), entry.extra_srun_args)
+    contained = settings.container_runtime == "enroot" and image is not None
+    return SlurmRun(
+        free,
+        exclude if free else (),
+        entry.extra_srun_args,
+        image_file(image, settings) if contained and image else None,
+        contained and settings.slurm.container == "pyxis",
+    )
 
 
 def _named(inventory: Inventory, text: str) -> Iterator[str]:
@@ -84,11 +113,17 @@ def of_plan(inventory: Inventory, runs: Iterable[Run]) -> SlurmPlan | None:
         parallel=slurm.parallel,
         poll_s=slurm.poll_s,
         queue_limit_s=slurm.queue_limit_s,
+        import_options=tuple(
+            f"--{option}={value}"
+            for option in ("partition", "account", "reservation", "qos")
+            if (value := getattr(slurm, option)) is not None
+        ),
     )
 
 
-def check(inventory: Inventory, runs: Iterable[Run], entries: Iterable[Entry]) -> Iterator[Diagnostic]:
+def check(inventory: Inventory, given: Iterable[Run], entries: Iterable[Entry]) -> Iterator[Diagnostic]:
     """Yields what keeps these runs from being jobs of one scenario."""
+    runs = list(given)
     used = [name for name in inventory.hosts if any(name in run.hosts for run in runs)]
     hosts = [inventory.hosts[name] for name in used if inventory.hosts[name].settings.launcher == "slurm"]
     if not hosts:
@@ -100,6 +135,15 @@ def check(inventory: Inventory, runs: Iterable[Run], entries: Iterable[Entry]) -
                     entry.origin.place("extra_srun_args"),
                 )
         return
+    for run in runs:
+        if run.slurm and run.container_runtime == "enroot" and run.image and run.slurm.image_file is None:
+            yield finding(
+                "missing-inventory-setting",
+                f"{run.id}: there is no place for the file of {run.image} that all hosts see",
+                None,
+                why="Jobs start a squashfs file that was made before: no credential waits in a queue.",
+                fix="set deepep_slurm_shared_dir, or deepep_image_cache_dir to a directory that hosts share",
+            )
     yield from _common(hosts)
     yield from _nodes(hosts)
     runtimes = [host.name for host in hosts if host.settings.container_runtime in ("docker", "podman")]

@@ -10,11 +10,6 @@ from compiler.plan.model import Plan, Run
 
 RUNS_TODAY: tuple[tuple[str, Callable[[Plan, Run], str], tuple[str, ...]], ...] = (
     ("deepep_launcher", lambda plan, run: plan.launcher, ("ssh", "slurm")),
-    (
-        "deepep_container_runtime with deepep_launcher: slurm",
-        lambda plan, run: run.container_runtime if plan.launcher == "slurm" else "none",
-        ("none",),
-    ),
     ("deepep_program", lambda plan, run: run.program, ("bundled", "image")),
     ("deepep_backend", lambda plan, run: run.backend, ("gloo", "nccl", "deepep", "deepep_v1", "deepep_v2")),
 )

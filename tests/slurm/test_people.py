@@ -71,9 +71,12 @@ def test_ctrl_c_ends_the_jobs_and_keeps_what_they_have(slurm: SlurmLab, tmp_path
     })  # fmt: skip
     run = Run(slurm, tmp_path, scenario, deepep_slurm_shared_dir=None)
     run.until_running("runs/0")
-    time.sleep(3)
-    live = slurm.lab.controller.run(COMPILER, "logs", run.results, "--run", "runs/0", cwd=tmp_path)
-    assert "[runs/0 gaia-2 stdout] begun" in live.stdout
+
+    def live() -> bool:
+        done = slurm.lab.controller.run(COMPILER, "logs", run.results, "--run", "runs/0", cwd=tmp_path)
+        return "[runs/0 gaia-2 stdout] begun" in done.stdout
+
+    slurm.until(live, "the program's words", 300)
     status = slurm.lab.controller.run(COMPILER, "status", run.results, cwd=tmp_path)
     assert "gaia-1: running" in status.stdout
     run.process.send_signal(signal.SIGINT)
@@ -105,6 +108,7 @@ def test_a_lost_controller_loses_no_job(slurm: SlurmLab, tmp_path: Path) -> None
         playbook, "collect.yml", "-e", f"deepep_results={run.session}",
         cwd=bundle, env={"ANSIBLE_CONFIG": str(bundle / "ansible.cfg")}, check=False,
     )  # fmt: skip
-    assert run.job("a/0")["state"] == "COMPLETED", collected.stdout
+    assert (run.session / "a/0/slurm-job.toml").is_file(), collected.stdout + collected.stderr
+    assert run.job("a/0")["state"] == "COMPLETED"
     assert json.loads((run.session / "a/0/logs/gaia-2.state.json").read_text())["outcome"] == "exited"
     assert "late" in (run.session / "a/0/stdout.txt").read_text()

@@ -43,18 +43,37 @@ CASES: Mapping[str, Mapping[str, object]] = {
     },
     "any-hosts": {"deepep_slurm_hosts": "slurm"},
     "one-job": {"deepep_slurm_one_job": True},
+    "pyxis": {
+        "deepep_container_runtime": "enroot",
+        "deepep_slurm_shared_dir": "/shared",
+        "deepep_env": {"NCCL_DEBUG": "INFO"},
+        "deepep_container_mounts": ["/data/it's:/data:ro"],
+    },
+    "enroot": {
+        "deepep_container_runtime": "enroot",
+        "deepep_slurm_container": "enroot",
+        "deepep_image_cache_dir": "/images",
+    },
 }
 
 
+IMAGE = "registry.example.com:5005#team/deepep:1.2@sha256:" + "0123456789abcdef" * 4
+
+
 def planned(variables: Mapping[str, object]) -> tuple[Plan, Inventory]:
+    image = IMAGE if "deepep_container_runtime" in variables else None
     known = of_hostvars({
         "front": {"ansible_host": "login.example.com"},
         **{f"gaia-{n}": {**SLURM, "deepep_slurm_node": f"dgx0{n}", **variables} for n in (2, 1, 3)},
     })  # fmt: skip
     first = entry(
-        "first", case(num_nodes=2), exclude=["gaia-3"], extra_srun_args=("--x=y z",), time_limit_s=90
+        "first",
+        case(num_nodes=2, docker_image_url=image),
+        exclude=["gaia-3"],
+        extra_srun_args=("--x=y z",),
+        time_limit_s=90,
     )
-    second = entry("second", case(num_nodes=1), after=[("start_post_comp", "first")])
+    second = entry("second", case(num_nodes=1, docker_image_url=image), after=[("start_post_comp", "first")])
     plan, findings = build_plan(scenario(first, second), known)
     assert plan is not None, findings
     return plan, known

@@ -21,7 +21,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [stage, submit, recorded, watch, cancel, fetch, part, release, look, clean]
+    choices: [stage, submit, recorded, watch, cancel, fetch, part, release, look, import, clean]
   given: {description: What that needs to know as JSON., type: str, default: "{}"}
 author: deepep-compiler authors
 """
@@ -38,7 +38,7 @@ def main() -> None:
                 "type": "str",
                 "required": True,
                 "choices": ["stage", "submit", "recorded", "watch", "cancel", "fetch", "part", "release",
-                            "look", "clean"],
+                            "look", "import", "clean"],
             },
             "given": {"type": "str", "default": "{}"},
         },

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import images
 from ..files import read_json, safe_relative
 from ..look import CHUNK, STREAMS
 from ..stage import stage
 from ..state import default_work_dir, ensure_work_dir, read_state, resolve_work_dir, run_dir
 from . import jobs
-from .command import ask
+from .command import ask, call
 from .fetch import fetch, let_go, pack_run
 from .jobs import Place, user_name
 
@@ -42,6 +43,7 @@ class Service:
             "part": self._part,
             "release": self._release,
             "look": self._look,
+            "import": self._import,
             "clean": self._clean,
         }
         return known[do](given)
@@ -125,6 +127,26 @@ class Service:
             except FileNotFoundError:
                 logs[stream] = ""
         return {"state": read_state(folder), "logs": logs}
+
+    def _import(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Has one compute host make an image's squashfs file, the credentials on its standard input."""
+        python = str((read_json(self._place.own / "plan.json") or {})["slurm"]["host_python"])
+        told = {name: given[name] for name in ("reference", "target", "login", "timeout_s")}
+        done = call(
+            ["srun", "--nodes=1", "--ntasks=1", "--job-name=deepep-import", "--mpi=none", *given["options"],
+             python, "-I", str(self._place.own / "program" / "slurm_task.py"), "import",
+             f"--base={self._place.base}", f"--session={self._place.run_id}"],
+            json.dumps(told).encode(), float(given["timeout_s"]) + float(given["queue_limit_s"]),
+        )  # fmt: skip
+        try:
+            answer: dict[str, Any] = json.loads(done.out.strip().splitlines()[-1])
+        except (IndexError, ValueError):
+            answer = {"problem": f"srun: {done.message}"}
+        if "digest" in answer:
+            entry = {"runtime": "enroot", "id": given["target"], "digest": answer["digest"],
+                     "file": given["target"]}  # fmt: skip
+            images.put(self._place.own, given["reference"], entry)
+        return {"changed": "digest" in answer, **answer}
 
     def _clean(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Removes the session's files here, unless a run's are still needed; ``keep`` lists those."""

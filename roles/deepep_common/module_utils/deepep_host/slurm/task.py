@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import json
 import os
 import shutil
 import signal
@@ -20,12 +21,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import control, metadata, supervisor
+from .. import control, credentials, images, metadata, reference, registry, supervisor
 from ..files import read_json, safe_relative, write_json
+from ..image import enroot
 from ..launch import LaunchError
 from ..rendezvous import RendezvousError, free_port, interface_address, route_source
 from ..state import default_work_dir, ended, ensure_work_dir, new_state, read_state, run_dir, write_state
-from . import query
+from . import inside, query
 from .job import Member, NotInPlan, members, slice_of
 
 SETTLE_S = 3.0
@@ -40,7 +42,7 @@ FAILED, TIMED_OUT, UNUSABLE = 1, 124, 2
 def main(arguments: Sequence[str]) -> int:
     """Runs one of the commands; returns the exit status of the job step's task."""
     parser = argparse.ArgumentParser(prog="slurm_task.py")
-    parser.add_argument("command", choices=("meet", "run", "pack", "look", "remove"))
+    parser.add_argument("command", choices=("meet", "run", "pack", "look", "remove", "import"))
     parser.add_argument("--plan", type=Path, help="plan.json, or the part of it that the job needs")
     parser.add_argument("--run", default="", help="id of the run")
     parser.add_argument("--session", default="", help="id of the session")
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--meet", default="", help="ADDRESS:PORT at which the ranks meet")
     given = parser.parse_args(arguments)
     try:
-        return {"meet": meet, "run": run, "pack": pack, "look": look, "remove": remove}[given.command](given)
+        return COMMANDS[given.command](given)
     except (NotInPlan, RendezvousError, LaunchError, OSError, ValueError, KeyError) as error:
         print(f"deepep: {node_name()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return UNUSABLE
@@ -122,16 +124,30 @@ def run(given: argparse.Namespace) -> int:
         (folder / "logs" / f"{stream}.txt").touch()
     write_state(folder, new_state(given.session, given.run, me.name))
     address, _, port = given.meet.rpartition(":")
+    own = mine["runs"][given.run]
+    contained = spec["container_runtime"] == "enroot"
+    pyxis = contained and bool(spec["slurm"]["pyxis"])
+    mounts = inside.own_mounts(own["mounts"], folder) if pyxis else []
+    if contained and not pyxis:
+        # enroot starts the file that an import job made, or that the scenario names.
+        known = images.find(given.plan.parent, spec["image"]) or {}
+        images.put(base, spec["image"], {
+            "runtime": "enroot", "id": spec["slurm"]["image_file"], "digest": known.get("digest"),
+            "file": spec["slurm"]["image_file"],
+        })  # fmt: skip
     try:
         # The lock is this host's own affair: file locks on shared file systems are not to be relied on.
         control.prepare(
-            mine, mine["runs"][given.run], base, folder, default_work_dir(), address, int(port), python
-        )
+            mine, inside.unpacked(own) if pyxis else own, base, folder, default_work_dir(), address,
+            int(port), "python3" if pyxis else python,
+        )  # fmt: skip
+        inside.bring_in(mounts)
     except (LaunchError, ValueError) as error:
         write_state(folder, ended(new_state(given.session, given.run, me.name), "start_failed", str(error)))
         print(f"[{me.name}] {error}", flush=True)
         return _fail(UNUSABLE)
     state = _hold(folder, query.seconds(given.left))
+    inside.bring_out(mounts)
     print(f"[{me.name}] {state['outcome']}"
           + (f" {state['exit_code']}" if state["exit_code"] is not None else "")
           + (f": {state['cause']}" if state["cause"] else ""), flush=True)  # fmt: skip
@@ -234,6 +250,34 @@ def remove(given: argparse.Namespace) -> int:
     return 0
 
 
+def import_image(given: argparse.Namespace) -> int:
+    """Makes an image's squashfs file, as standard input says (JSON, with credentials); says its digest.
+
+    Written beside and renamed: a file of that name is whole, and a note beside it has its digest.
+    """
+    told = json.loads(sys.stdin.read())
+    target = Path(told["target"])
+    image = reference.parse(told["reference"])
+    login = registry.Login(**told["login"])
+    client = registry.Client(image.host, login)
+    try:
+        digest = client.manifest(image).digest
+        note = target.with_name(target.name + ".json")
+        known = read_json(note)
+        if not (known and known.get("digest") == digest and target.is_file()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh = target.with_name(f".{target.name}.{given.session}")
+            limit = float(told["timeout_s"])
+            enroot.import_image(image, login, client.auth_host, given.session, fresh, limit)
+            fresh.replace(target)
+            write_json(note, {"reference": told["reference"], "digest": digest, "runtime": "enroot"})
+    except (registry.RegistryError, enroot.EnrootError, credentials.CredentialError) as error:
+        print(json.dumps({"problem": str(error)}), flush=True)
+        return FAILED
+    print(json.dumps({"digest": digest}), flush=True)
+    return 0
+
+
 def _hosts_below(base: Path) -> list[Path]:
     return sorted(path for path in base.iterdir() if (path / "runs").is_dir()) if base.is_dir() else []
 
@@ -259,3 +303,8 @@ def _me(hosts: Sequence[Member]) -> Member:
         if member.node == mine:
             return member
     raise NotInPlan(f"{mine} has no part in this run")
+
+
+COMMANDS = {
+    "meet": meet, "run": run, "pack": pack, "look": look, "remove": remove, "import": import_image,
+}  # fmt: skip
