@@ -97,17 +97,30 @@ def ssh_address(environment: Mapping[str, str] = os.environ) -> str | None:
     return fields[2] if len(fields) == 4 and ":" not in fields[2] else None
 
 
+def only_address() -> str | None:
+    """Returns the IPv4 address of the one interface that has one, the loopback aside; None for none or many."""
+    found = []
+    for _, name in socket.if_nameindex():
+        if name != "lo":
+            try:
+                found.append(interface_address(name))
+            except RendezvousError:
+                continue
+    return found[0] if len(found) == 1 else None
+
+
 def master_address(interface: str | None, one_machine: bool) -> str:
     """Returns the address by which the other hosts of a run find this one. Raises RendezvousError.
 
     The interface that the inventory names; else the loopback where all hosts are one machine; else the
-    address by which we got here; else the source address of the default route.
+    address by which we got here; else the source address of the default route; else the only one there is
+    (sudo hides how we got here, and a cluster's network may have no default route).
     """
     if interface:
         return interface_address(interface)
     if one_machine:
         return "127.0.0.1"
-    address = ssh_address() or route_source()
+    address = ssh_address() or route_source() or only_address()
     if address is None:
         raise RendezvousError("this host has no address that others could reach: set deepep_master_interface")
     return address
