@@ -98,7 +98,7 @@ def ssh_address(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def only_address() -> str | None:
-    """Returns the IPv4 address of the one interface that has one, the loopback aside; None for none or many."""
+    """Returns the IPv4 address of the one interface that has one, but for the loopback; None otherwise."""
     found = []
     for _, name in socket.if_nameindex():
         if name != "lo":
