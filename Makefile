@@ -15,7 +15,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 TORCH_PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench docs wheel clean
+.PHONY: help run test faults lint bench docs wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,11 @@ run: $(VENV)/.run $(TORCH_VENV)/.done ## Compile and run the seed page's scenari
 test: $(VENV)/.dev $(TORCH_VENV)/.done browser lab ## Run all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+faults: $(VENV)/.dev $(TORCH_VENV)/.done lab ## Cause every fault on real hosts, write docs/faults.md (up to an hour)
+	rm -rf build/faults-seen
+	DEEPEP_FAULTS_DIR=build/faults-seen $(BIN)/python -m pytest $(PYTEST_ARGS) tests/cluster/test_faults.py
+	$(BIN)/python -m tests.cluster.page build/faults-seen
+
 lint: $(VENV)/.dev ## Check style and types of code, playbooks and YAML
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,10 +38,11 @@ lint: $(VENV)/.dev ## Check style and types of code, playbooks and YAML
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint --offline --profile production
 
-bench: $(VENV)/.dev ## Measure the speed of compiler and report (a benchmark, not a test)
+bench: $(VENV)/.dev lab ## Measure the speed of compiler, report and runs on many hosts (a benchmark, not a test)
 	$(BIN)/python -m tests.benchmark.compiler
 	$(BIN)/python -m tests.benchmark.report
 	$(BIN)/python -m tests.benchmark.staging
+	$(BIN)/python -m tests.benchmark.cluster
 
 docs: $(VENV)/.dev ## Write the generated reference pages again
 	$(BIN)/python -m compiler.maintenance

@@ -69,6 +69,15 @@ class Group:
                 if (path / name).exists():
                     (path / name).write_text(unlimited if limit_bytes is None else str(limit_bytes))
 
+    def cpu_s(self) -> float:
+        """Returns the processor time that the group has used, in s."""
+        for path in self._paths:
+            if (path / "cpuacct.usage").exists():
+                return int((path / "cpuacct.usage").read_text()) / 1e9
+            if (path / "cpu.stat").exists() and unified():
+                return int((path / "cpu.stat").read_text().split()[1]) / 1e6
+        return 0.0
+
     def freeze(self, frozen: bool) -> None:
         """Stops every process of the group where it is, or lets all go on."""
         for path in self._paths:

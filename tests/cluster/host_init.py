@@ -100,12 +100,12 @@ def start_sshd() -> None:
 def own_root(spec: "dict[str, Any]") -> None:
     """Overlays this machine's root with the host's disk and moves there."""
     base = Path(spec["disk"])
-    for name in ("upper", "work", "root", "home"):
+    for name in ("upper", "work", "root", "home", "vartmp"):
         (base / name).mkdir(exist_ok=True)
     root = base / "root"
     mount("overlay", root, "overlay",
           options=f"lowerdir={spec['lower']},upperdir={base}/upper,workdir={base}/work")  # fmt: skip
-    for folder in ("tmp", "var/tmp", "run", "var/lib/containers", "var/lib/docker"):
+    for folder in ("tmp", "run", "var/lib/containers", "var/lib/docker"):
         (root / folder).mkdir(parents=True, exist_ok=True)
         mount("tmpfs", root / folder, "tmpfs", options="mode=1777" if folder.endswith("tmp") else "mode=755")
     mount("proc", root / "proc", "proc")
@@ -115,6 +115,8 @@ def own_root(spec: "dict[str, Any]") -> None:
     # A user's own home has keys, passwords and settings that no test host may see.
     (base / "home").chmod(0o700)
     bind(base / "home", root / "root")
+    (base / "vartmp").chmod(0o1777)
+    bind(base / "vartmp", root / "var" / "tmp")
     for path in spec["binds"]:
         bind(path, str(root) + path, read_only=True)
     for path in spec["writable"]:

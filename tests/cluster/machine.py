@@ -192,7 +192,7 @@ class Machine:
 
     # -- processes --------------------------------------------------------------------------------------
 
-    def _enter(self) -> list[str]:
+    def _enter(self, cwd: str | Path | None) -> list[str]:
         spaces = ("mount", "net", "uts", "ipc", "pid", "cgroup")
         return ["nsenter", f"--target={self.pid}", *(f"--{space}" for space in spaces), "--"]
 
@@ -202,13 +202,13 @@ class Machine:
     def popen(
         self, *argv: str | Path, user: str | None = None, env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[Any]:
-        """Starts a command on the machine; options are Popen's."""
+        """Starts a command on the machine; options are Popen's. ``cwd`` is the controller's alone."""
         words = [str(word) for word in argv]
         if user is not None:
             words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--", *words]
             env = {"HOME": f"/home/{user}", **(env or {})}
         return subprocess.Popen(
-            [*self._enter(), *words],
+            [*self._enter(options.pop("cwd", None)), *words],
             env=self._environment(env or {}),
             preexec_fn=self.group.join,
             **options,
@@ -222,7 +222,7 @@ class Machine:
         input: str | None = None,
         timeout: float = 120,
         env: Mapping[str, str] | None = None,
-        cwd: str | Path = "/",
+        cwd: str | Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command on the machine and returns its output. Raises LabError unless it ends with 0."""
         process = self.popen(
@@ -293,8 +293,9 @@ class Controller(Machine):
             "covers": [str(keys)] if keys.is_dir() else [],
         }
 
-    def _enter(self) -> list[str]:
-        return ["nsenter", f"--target={self.pid}", "--mount", "--net", "--"]
+    def _enter(self, cwd: str | Path | None) -> list[str]:
+        # Entering a mount namespace leads to its root.
+        return ["nsenter", f"--target={self.pid}", "--mount", "--net", f"--wd={cwd or '/'}", "--"]
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         kept = {

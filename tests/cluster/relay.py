@@ -58,11 +58,12 @@ def main(name: str, delay_ms: float, jitter_ms: float, loss: float) -> None:
                     frame = os.read(handle, 65536)
                 except BlockingIOError:
                     break
-                if random.random() < loss:  # noqa: S311 - a bad cable
+                if random.random() < loss:  # noqa: S311 - no secret
                     continue
                 other = machine_side if handle == switch_side else switch_side
                 # A cable keeps the order.
-                due = time.monotonic() + (delay_ms + random.uniform(-jitter_ms, jitter_ms)) / 1e3  # noqa: S311
+                jitter = random.uniform(-jitter_ms, jitter_ms)  # noqa: S311 - no secret
+                due = time.monotonic() + (delay_ms + jitter) / 1e3
                 last[other] = due = max(last[other], due)
                 count += 1
                 heapq.heappush(waiting, (due, count, other, frame))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,11 +29,12 @@ from tests.host.bundles import STAND_IN, Bundle  # noqa: E402
 class OneHost:
     """A host of the inventory with one session staged on it."""
 
-    def __init__(self, folder: Path, name: str = "node1", run_id: str = "20260101_000000-abcdef") -> None:
+    def __init__(self, folder: Path, name: str = "node1", run_id: str | None = None) -> None:
         self.name = name
-        self.run_id = run_id
+        # Processes are told apart by it, and tests run at the same time.
+        self.run_id = run_id or f"20260101_000000-{secrets.token_hex(3)}"
         self.work_dir = folder / "work"
-        self.base = host_dir(self.work_dir, run_id, name)
+        self.base = host_dir(self.work_dir, self.run_id, name)
 
     def stage(self, **runs: dict[str, Any]) -> None:
         """Stages the program and these runs (name -> words of the stand-in, or changes to the run)."""

@@ -14,7 +14,7 @@ from tests.host.conftest import OneHost, wait_until
 host_code()
 
 from deepep_host import control, processes  # noqa: E402
-from deepep_host.lock import acquire, lock_path  # noqa: E402
+from deepep_host.lock import HostInUse, acquire, lock_path  # noqa: E402
 
 HANG = ["ignore-term", "spawn=600", "spawn=600", "phase=timing", "sleep=600"]
 """A program, and two children in sessions of their own, that all ignore SIGTERM."""
@@ -177,10 +177,13 @@ def test_runs_of_one_session_share_a_host_and_another_session_is_refused(
     host: OneHost, tmp_path: Path
 ) -> None:
     host.stage(one={"words": ["sleep=600"]}, two={"words": ["sleep=600"]})
-    assert host.start("one")["status"] == "running"
-    assert host.start("two")["status"] == "running"
+    # Staged before the first one started: the supervisor has to refuse it.
     other = OneHost(tmp_path, run_id="20260101_000001-bbbbbb")
     other.stage(run={"words": ["sleep=600"]})
+    assert host.start("one")["status"] == "running"
+    assert host.start("two")["status"] == "running"
+    with pytest.raises(HostInUse, match=host.run_id):
+        OneHost(tmp_path, run_id="20260101_000002-cccccc").stage(run={})
     state = other.start("run")
     assert state["outcome"] == "start_failed"
     assert host.run_id in state["cause"]

@@ -66,6 +66,14 @@ def _state(host: str, **changes: Any) -> Break:
     return lambda run, d: write(d / f"logs/{host}.state.json", make_state(run, host, **changes))
 
 
+def _not_collected(run: Run, run_dir: Path) -> None:
+    """The controller could not fetch what node2 holds."""
+    event = {"t": "2026-01-02T03:05:00Z", "event": "collect", "run": run["id"], "host": "node2"}
+    told = {**event, "complete": False, "problem": "host node2 is unreachable"}
+    write(run_dir.parent.parent / "events.jsonl", json.dumps(told) + "\n")
+    (run_dir / "markers" / "node2.json").unlink()
+
+
 def _log(name: str, text: str) -> Break:
     return lambda run, d: write(d / "logs" / name, text)
 
@@ -102,6 +110,13 @@ BROKEN: list[tuple[str, str, str, Break]] = [
     # verdict, code, what is broken
     ("TIMEOUT", "time-limit", "timeout", _state("node2", outcome="timeout", exit_code=None)),
     ("FAIL", "host-lost", "lost", _state("node1", outcome="lost", exit_code=None)),
+    (
+        "FAIL",
+        "stood-still",
+        "stopped by a signal",
+        _state("node1", outcome="stopped", exit_code=None, first_failure_at="2026-01-02T03:04:10Z"),
+    ),
+    ("FAIL", "not-collected", "unreachable when it was collected", _not_collected),
     ("FAIL", "host-lost", "unknown outcome", _state("node1", outcome="vanished")),
     ("FAIL", "start-failed", "start failed", _state("node1", outcome="start_failed", exit_code=None)),
     ("FAIL", "stopped", "stopped by hand", _state("node1", outcome="stopped", exit_code=None)),
@@ -389,7 +404,7 @@ class TestAccompanyingRun:
     def test_a_failure_before_the_stop_fails(self, tmp_path: Path) -> None:
         run, run_dir = self._stopped(tmp_path, first_failure_at="2026-01-02T03:04:10Z")
         judged = judge_run(run, run_dir, make_session())
-        assert (judged["verdict"], judged["reasons"][0]["code"]) == ("FAIL", "stopped")
+        assert (judged["verdict"], judged["reasons"][0]["code"]) == ("FAIL", "stood-still")
 
     def test_what_ended_by_itself_is_judged_in_full(self, tmp_path: Path) -> None:
         run, run_dir = _good(tmp_path, run_id="Load/0", after=self.AFTER)

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.packing import offer, pack_parts
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+from ansible.module_utils.deepep_host.verbs import perform
 
 DOCUMENTATION = """
 module: deepep_pack
@@ -43,17 +42,8 @@ def main() -> None:
         },
         no_log=True,
     )
-    given = module.params
-    try:
-        base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
-        where = (base, given["run"], given["limit_bytes"])
-        if given["index"]:
-            answer = pack_parts(*where, given["index"], given["parts"], given["inline"])
-        else:
-            answer = offer(*where, given["inline_bytes"])
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=answer.get("state", True) is not None, **answer)
+    answer = perform("pack", module.params)
+    module.fail_json(**answer) if answer.get("failed") else module.exit_json(**answer)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.callback import CallbackBase
-from deepep_host import events
-from deepep_host.session import hold
+
+# Ansible forks a process for every task of every host: what is loaded here need not be loaded there.
+from deepep_host import assemble, events, judge, pack  # noqa: F401
+from deepep_host.session import SessionError, hold, preload
 
 DOCUMENTATION = """
 name: deepep_events
@@ -48,9 +51,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: Any) -> None:
         """Finds the session, or its end, in the result of a task."""
         data = _data(result)
-        session = (data.get("ansible_facts") or {}).get("deepep_session")
-        if session:
-            self._folder = str(session["results_dir"])
+        opened = (data.get("ansible_facts") or {}).get("deepep_session")
+        if opened:
+            self._folder = str(opened["results_dir"])
+            with contextlib.suppress(SessionError):
+                preload(Path(self._folder))
             if data.get("holds") and self._held is None:
                 # In Ansible's main process: the mark lasts as long as somebody plays the session.
                 self._held = hold(Path(self._folder))

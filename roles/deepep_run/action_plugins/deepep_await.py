@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 from ansible import context
 from deepep_controller import DeepEPAction, told_at_end
 from deepep_host import events
-from deepep_host.control import fingerprint
+from deepep_host.files import iso_time
 from deepep_host.session import Session
 from deepep_host.state import ended, new_state, planned_stop
 
@@ -110,8 +110,9 @@ class ActionModule(DeepEPAction):
         """Returns the state after a change or poll_s seconds; bears with a host that is away for a while."""
         if time.time() > limit:
             return self._give_up(session, key, state)
-        answer = self.call("deepep_state", **self._where(session, key), seen=fingerprint(state),
-                           wait_s=float(self.argument("poll_s", 5)))  # fmt: skip
+        answer = self.call(
+            "deepep_state", **self._where(session, key), wait_s=float(self.argument("poll_s", 5))
+        )
         now = time.time()
         if answer.problem:
             away = float(state.setdefault("away_since", now))
@@ -119,9 +120,11 @@ class ActionModule(DeepEPAction):
                 time.sleep(2.0)
                 return state
             return self._lost(session, key, answer.problem, state)
+        asked_at = iso_time(now)
         fresh: dict[str, Any] | None = answer.values["state"]
         if fresh is None:
             return self._lost(session, key, "the run's state is gone from this host", state)
+        fresh["seen_at"] = asked_at
         self._keep(session, key, state, fresh)
         return fresh
 
@@ -146,8 +149,9 @@ class ActionModule(DeepEPAction):
 
     def _after(self, session: Session, key: str, state: dict[str, Any], cause: str) -> dict[str, Any]:
         """Gives the program a moment to notice by itself and to write its last words, then stops it."""
-        answer = self.call("deepep_state", **self._where(session, key), seen=fingerprint(state),
-                           wait_s=float(self.argument("settle_s", 3)))  # fmt: skip
+        answer = self.call(
+            "deepep_state", **self._where(session, key), wait_s=float(self.argument("settle_s", 3))
+        )
         fresh = answer.values.get("state") if not answer.problem else None
         if fresh is None or fresh["status"] != "ended":
             return self._stop(session, key, state, cause)
@@ -166,7 +170,11 @@ class ActionModule(DeepEPAction):
         self, session: Session, key: str, cause: str, state: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         before = state or new_state(session.run_id, key, self.host)
-        gone = ended(before, "lost", cause)
+        # It failed at some time since it was last heard of. Others that failed since then may have waited for
+        # it: their failures are known to the second, so that this one has to count from its earliest moment.
+        since = before.get("seen_at") or before["started_at"]
+        text = f"{cause} (last heard of at {since})"
+        gone = ended({**before, "first_failure_at": before.get("first_failure_at") or since}, "lost", text)
         self._keep(session, key, before, gone)
         return gone
 

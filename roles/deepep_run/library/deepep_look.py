@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.look import look
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+from ansible.module_utils.deepep_host.verbs import perform
 
 DOCUMENTATION = """
 module: deepep_look
@@ -31,13 +30,8 @@ def main() -> None:
         supports_check_mode=True,
         no_log=True,
     )
-    given = module.params
-    try:
-        base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
-        found = {run: look(base, run, have) for run, have in given["runs"].items()}
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, runs=found)
+    answer = perform("look", module.params)
+    module.fail_json(**answer) if answer.get("failed") else module.exit_json(**answer)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.rendezvous import RendezvousError, free_port, master_address
+from ansible.module_utils.deepep_host.verbs import perform
 
 DOCUMENTATION = """
 module: deepep_rendezvous
@@ -27,12 +27,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        address = master_address(module.params["interface"] or None, module.params["one_machine"])
-        port = free_port(module.params["avoid"])
-    except RendezvousError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, address=address, port=port)
+    answer = perform("rendezvous", module.params)
+    module.fail_json(**answer) if answer.get("failed") else module.exit_json(**answer)
 
 
 if __name__ == "__main__":

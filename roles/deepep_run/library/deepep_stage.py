@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.deepep_host.cleanup import DAY_S, KEEP_DAYS, expire
+from ansible.module_utils.deepep_host.lock import HostInUse
 from ansible.module_utils.deepep_host.preflight.reach import connect
 from ansible.module_utils.deepep_host.stage import stage
-from ansible.module_utils.deepep_host.state import WorkDirError, resolve_work_dir
+from ansible.module_utils.deepep_host.state import WorkDirError, host_dir, resolve_work_dir
 
 DOCUMENTATION = """
 module: deepep_stage
@@ -61,10 +63,15 @@ def main() -> None:
             json.loads(given["slice"]),
             json.loads(given["torch"]),
         )
-    except (WorkDirError, OSError, ValueError) as error:
+    except (WorkDirError, HostInUse, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
+    base = host_dir(work_dir, given["run_id"], given["host"])
     module.exit_json(
-        changed=changed or bool(expired), expired=expired, reached=connect(json.loads(given["reach"]))
+        changed=changed or bool(expired),
+        expired=expired,
+        interpreter=sys.executable,
+        program=str(base / "program"),
+        reached=connect(json.loads(given["reach"])),
     )
 
 

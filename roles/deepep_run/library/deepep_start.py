@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host import control
-from ansible.module_utils.deepep_host.files import read_json
-from ansible.module_utils.deepep_host.launch import LaunchError
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir, run_dir
+from ansible.module_utils.deepep_host.verbs import perform
 
 DOCUMENTATION = """
 module: deepep_start
@@ -40,24 +37,8 @@ def main() -> None:
         },
         no_log=True,
     )
-    given = module.params
-    work_dir = resolve_work_dir(given["work_dir"])
-    try:
-        base = host_dir(work_dir, given["run_id"], given["host"])
-        state = control.start(
-            base,
-            work_dir,
-            given["run"],
-            given["master_addr"],
-            given["master_port"],
-            given["python"],
-            given["jit_cache_dir"],
-        )
-        launch = read_json(run_dir(base, given["run"]) / "launch.json") or {}
-    except (control.Refused, LaunchError, OSError, ValueError) as error:
-        module.fail_json(msg=str(error))
-    shown = ("node_rank", "argv", "cwd", "env", "unset_variables", "container")
-    module.exit_json(changed=True, state=state, launch={name: launch.get(name) for name in shown})
+    answer = perform("start", module.params)
+    module.fail_json(**answer) if answer.get("failed") else module.exit_json(**answer)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.deepep_host.control import stop_runs
-from ansible.module_utils.deepep_host.state import host_dir, resolve_work_dir
+from ansible.module_utils.deepep_host.verbs import perform
 
 DOCUMENTATION = """
 module: deepep_stop
@@ -32,13 +31,8 @@ def main() -> None:
         },
         no_log=True,
     )
-    given = module.params
-    try:
-        base = host_dir(resolve_work_dir(given["work_dir"]), given["run_id"], given["host"])
-        stopped, states = stop_runs(base, given["run"], given["cause"])
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(stopped), stopped=stopped, runs=states)
+    answer = perform("stop", module.params)
+    module.fail_json(**answer) if answer.get("failed") else module.exit_json(**answer)
 
 
 if __name__ == "__main__":

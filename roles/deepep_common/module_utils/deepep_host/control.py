@@ -26,6 +26,7 @@ from .state import (
     write_state,
 )
 from .supervisor import request_stop
+from .trouble import keep_reserve
 
 GRACE_S = 5.0
 """Between SIGTERM and SIGKILL."""
@@ -122,6 +123,7 @@ def prepare(
     """
     for name in ("logs", "results"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    keep_reserve(folder)
     variables = {
         "python": python,
         "program_dir": str(base / "program"),
@@ -203,22 +205,14 @@ def observe(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def fingerprint(state: dict[str, Any] | None) -> str:
-    """Returns a text that differs once something happened that others want to know: not every iteration."""
-    if state is None:
-        return "none"
-    operation = (state.get("progress") or {}).get("operation")
-    return f"{state['status']}/{state['phase']}/{operation}/{state['outcome']}"
-
-
-def wait_for_change(folder: Path, seen: str, seconds: float) -> dict[str, Any] | None:
-    """Returns the state as soon as its fingerprint differs from ``seen``, at the latest after ``seconds``."""
+def wait_for_end(folder: Path, seconds: float) -> dict[str, Any] | None:
+    """Returns the state of a run as soon as it has ended, at the latest after ``seconds``."""
     end = time.monotonic() + seconds
     while True:
         state = observe(folder)
-        if state is None or fingerprint(state) != seen or time.monotonic() >= end:
+        if state is None or state["status"] == "ended" or time.monotonic() >= end:
             return state
-        time.sleep(min(0.2, max(0.0, end - time.monotonic())))
+        time.sleep(min(0.1, max(0.0, end - time.monotonic())))
 
 
 def stop(folder: Path, cause: str, wait_s: float = GRACE_S + 25.0) -> dict[str, Any] | None:

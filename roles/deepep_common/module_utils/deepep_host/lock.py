@@ -55,15 +55,34 @@ def acquire(path: Path, run_id: str) -> int:
                 fcntl.flock(handle, fcntl.LOCK_SH)
                 return handle
         elif _try(handle, fcntl.LOCK_SH):
-            holder = _holder(handle)
-            if holder.get("run_id") == run_id:
-                return handle
-            os.close(handle)
-            raise HostInUse(
-                f"this host is in use by session {holder.get('run_id', 'unknown')} since "
-                f"{holder.get('since', 'unknown')}: wait for its end, or stop it"
-            )
+            try:
+                _check_holder(handle, run_id)
+            except HostInUse:
+                os.close(handle)
+                raise
+            return handle
         os.close(handle)
+
+
+def refuse_if_in_use(path: Path, run_id: str) -> None:
+    """Raises HostInUse where another session than ``run_id`` runs something on this host."""
+    if not path.exists():
+        return
+    handle = _open(path)
+    try:
+        if not _try(handle, fcntl.LOCK_EX):
+            _check_holder(handle, run_id)
+    finally:
+        os.close(handle)
+
+
+def _check_holder(handle: int, run_id: str) -> None:
+    holder = _holder(handle)
+    if holder.get("run_id") != run_id:
+        raise HostInUse(
+            f"this host is in use by session {holder.get('run_id', 'unknown')} since "
+            f"{holder.get('since', 'unknown')}: wait for its end, or stop it"
+        )
 
 
 def remove_if_free(path: Path) -> bool:

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from .files import safe_relative
+from .trouble import RESERVE
 
 PART_BYTES = 16 * 1024 * 1024
 """Uncompressed size of a part: what is fetched again at most after an interruption."""
 
-TRANSIENT = ("launch.json", "progress.json", "stop.json", "enter.json", "enter.rc", "inside.json")
+TRANSIENT = (
+    "launch.json", "progress.json", "stop.json", "enter.json", "enter.rc", "inside.json", RESERVE,
+)  # fmt: skip
 """Files of a run's directory that are only for the supervisor, and for the controller while the run lasts."""
 
 LIMIT = "limit"

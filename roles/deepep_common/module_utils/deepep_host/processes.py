@@ -61,6 +61,12 @@ def start_ticks(pid: int) -> int | None:
     return int(fields[19]) if fields else None
 
 
+def state_of(pid: int) -> str | None:
+    """Returns the one-letter state of a process (R, S, D, T, Z, ...), None where there is none."""
+    fields = _stat(pid)
+    return fields[0] if fields else None
+
+
 def identify(pid: int) -> Identity:
     """Returns the identity of a running process. Raises ProcessLookupError."""
     ticks = start_ticks(pid)

@@ -57,7 +57,7 @@ def pack_program(roles: Path) -> tuple[bytes, str, int]:
 def _program_files(roles: Path) -> Iterator[tuple[str, Path]]:
     """Yields name in the archive and path of every file, in a fixed order."""
     files = roles / "deepep_run" / "files"
-    for name in ("supervise.py", "enter.py", "slurm_task.py"):
+    for name in ("supervise.py", "enter.py", "slurm_task.py", "verb.py"):
         yield name, files / name
     yield "image_agent.py", roles / "deepep_image" / "files" / "image_agent.py"
     for top in (roles / "deepep_common" / "module_utils" / "deepep_host", files / "deepep_bench"):

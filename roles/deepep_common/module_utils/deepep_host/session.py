@@ -31,6 +31,37 @@ class SessionError(Exception):
     """The session cannot be opened or found; the text says why and what to do."""
 
 
+class _Plan(NamedTuple):
+    stamp: tuple[int, int]
+    content: dict[str, Any]
+    runs: dict[str, dict[str, Any]]
+
+
+_PLANS: dict[str, _Plan] = {}
+"""Plans read by this process or, before Ansible forked it, by its parent: with many hosts they are large."""
+
+
+def _load_plan(path: Path) -> _Plan:
+    """Returns a plan and its runs by id; what was read before is read again only if the file changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        raise SessionError(f"{path} is missing or damaged") from None
+    stamp = (found.st_mtime_ns, found.st_size)
+    known = _PLANS.get(str(path))
+    if known is None or known.stamp != stamp:
+        content = read_json(path)
+        if content is None:
+            raise SessionError(f"{path} is missing or damaged")
+        known = _PLANS[str(path)] = _Plan(stamp, content, {run["id"]: run for run in content["runs"]})
+    return known
+
+
+def preload(folder: Path) -> None:
+    """Reads the plan of a session for this process and those that are forked from it."""
+    _load_plan(folder / "plan.json")
+
+
 class Session(NamedTuple):
     """One execution of a bundle; the same four values as the Ansible fact ``deepep_session``."""
 
@@ -48,17 +79,14 @@ class Session(NamedTuple):
 
     def plan(self) -> dict[str, Any]:
         """Returns plan.json as the session keeps it. Raises SessionError."""
-        plan = read_json(self.folder / "plan.json")
-        if plan is None:
-            raise SessionError(f"{self.results_dir}/plan.json is missing or damaged")
-        return plan
+        return _load_plan(self.folder / "plan.json").content
 
     def run(self, key: str) -> dict[str, Any]:
         """Returns one run of the plan. Raises SessionError for an id that it does not have."""
-        for run in self.plan()["runs"]:
-            if run["id"] == key:
-                return dict(run)
-        raise SessionError(f"the plan has no run {key!r}")
+        found = _load_plan(self.folder / "plan.json").runs.get(key)
+        if found is None:
+            raise SessionError(f"the plan has no run {key!r}")
+        return dict(found)
 
     def run_dir(self, key: str) -> Path:
         """Returns the directory of a run in the result tree."""
@@ -116,6 +144,15 @@ class Session(NamedTuple):
         for path in self.note_path(key, "x").parent.glob("host-*.json"):
             if (read_json(path) or {}).get("outcome") == "lost":
                 path.unlink()
+
+    def keep_staged(self, host: str, interpreter: str, program: str) -> None:
+        """Keeps with what, and where on a host, the program lies that answers for it (``verb.py``)."""
+        path = self.folder / ".state" / "staged" / f"{host_name(host)}.json"
+        write_json(path, {"interpreter": interpreter, "program": program})
+
+    def staged(self, host: str) -> dict[str, Any] | None:
+        """Returns ``interpreter`` and ``program`` of a host, None before it was staged."""
+        return read_json(self.folder / ".state" / "staged" / f"{host_name(host)}.json")
 
     def preflight(self, host: str) -> dict[str, Any] | None:
         """Returns a host's preflight, None before there was one."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import metadata
 from .files import read_json, safe_relative, write_bytes, write_json, write_text
+from .lock import lock_path, refuse_if_in_use
 from .state import ensure_work_dir, host_dir, resolve_work_dir
 from .toml_writer import dumps
 
@@ -32,10 +33,12 @@ def stage(
 ) -> bool:
     """Unpacks the program (tar.gz in base64), writes plan and metadata; returns whether anything changed.
 
-    Raises WorkDirError for a work directory that cannot be used, ValueError for an archive that is damaged.
+    Raises WorkDirError for a work directory that cannot be used, HostInUse where another session is there,
+    ValueError for an archive that is damaged.
     """
     work_dir = resolve_work_dir(configured_work_dir)
     ensure_work_dir(work_dir)
+    refuse_if_in_use(lock_path(work_dir, host), run_id)
     base = host_dir(work_dir, run_id, host)
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     changed = _program(base / "program", archive, sha256)

@@ -109,6 +109,7 @@ def new_state(run_id: str, run: str, host: str) -> dict[str, Any]:
         "exit_code": None,
         "cause": None,
         "first_failure_at": None,
+        "still": [],
         "leftovers": [],
         "stacks": None,
     }

@@ -8,6 +8,7 @@ torchrun puts every rank into a session of its own, so that process groups do no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from . import container, counters, engine, processes, stacks
+from . import container, counters, engine, last_words, processes, stacks, trouble
 from .box import SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
@@ -26,6 +27,12 @@ from .state import ended, new_state, read_state, write_state
 
 TICK_S = 0.25
 """How often progress is looked at; the end of the program wakes the supervisor at once."""
+
+STILL_S = 2.0
+"""How often processes are looked at that may stand still; twice in a row is once too often."""
+
+HANGS_S = 30.0
+"""A run that is stopped after it showed no progress for so long is taken for one that hangs."""
 
 AFTERMATH_S = 2.0
 """How long children may outlive the program before they count as left over."""
@@ -63,7 +70,9 @@ def main(arguments: list[str]) -> int:
 
 def log(text: str) -> None:
     """Writes one line with the time to logs/supervisor.txt, which is this process's stderr."""
-    print(f"{now_iso()} {text}", file=sys.stderr, flush=True)
+    # On a full disk the line is lost; the run is not.
+    with contextlib.suppress(OSError):
+        print(f"{now_iso()} {text}", file=sys.stderr, flush=True)
 
 
 def guard(folder: Path, spec: dict[str, Any], child: int) -> int:
@@ -122,6 +131,11 @@ class Supervisor:
         self._deadline = self._started + float(spec["time_limit_s"])
         self._progress_mtime = 0
         self._counters: dict[str, int] = {}
+        self._lock: int | None = None
+        self._moved = self._started
+        self._looked = self._started
+        self._still: list[int] = []
+        self._killed_before = trouble.out_of_memory_kills()
         self._box = Box(folder, spec, log) if spec.get("container") else None
 
     def run(self) -> None:
@@ -134,8 +148,9 @@ class Supervisor:
         except (HostInUse, OSError) as error:
             self._finish("start_failed", str(error), None)
             return
-        # Kept open, and so locked, until this process ends.
+        # Kept open, and so locked, until nothing of the run is left.
         os.set_inheritable(lock, False)
+        self._lock = lock
         outcome = ""
         try:
             self._open_box()
@@ -218,6 +233,7 @@ class Supervisor:
         # Waited for in _reap, with all others; Popen must not complain about that when it is collected.
         self._program = program.pid
         program.returncode = 0
+        trouble.offer_to_the_kernel(program.pid)
         log(f"started {argv[0]} as pid {program.pid}, time limit {spec['time_limit_s']} s")
         self._state.update(status="running", phase="rendezvous", program_pid=program.pid)
         write_state(self._folder, self._state)
@@ -236,6 +252,7 @@ class Supervisor:
             if left <= 0:
                 return "timeout"
             self._follow()
+            self._look_for_still_ones()
             select.select([wake], [], [], min(TICK_S, left))
             try:
                 while os.read(wake, 512):
@@ -256,12 +273,38 @@ class Supervisor:
         if changed == self._progress_mtime:
             return
         self._progress_mtime = changed
+        self._moved = time.monotonic()
         progress = read_json(path)
         if progress:
             phase = progress.get("phase")
             self._state["phase"] = phase if isinstance(phase, str) else self._state["phase"]
             self._state["progress"] = {key: progress.get(key) for key in ("operation", "done", "total")}
+            self._save()
+
+    def _save(self) -> None:
+        """Writes the state; what cannot be written now is in the next one."""
+        try:
             write_state(self._folder, self._state)
+        except OSError as error:
+            log(f"the state cannot be written: {error}")
+
+    def _look_for_still_ones(self) -> None:
+        """Notes processes of the run that a signal has stopped: from then on the others wait for them."""
+        now = time.monotonic()
+        if now - self._looked < STILL_S:
+            return
+        self._looked = now
+        before, self._still = self._still, trouble.standing_still(processes.descendants(os.getpid()))
+        twice = sorted(set(before) & set(self._still))
+        if twice and not self._state["still"]:
+            self._state["still"] = [processes.describe(pid) for pid in twice]
+            self._state["first_failure_at"] = now_iso()
+            log(f"stopped by a signal: {', '.join(self._state['still'])}")
+            self._save()
+        elif self._state["still"] and not self._still:
+            log("they go on")
+            self._state.update(still=[], first_failure_at=None)
+            self._save()
 
     def _end(self, outcome: str) -> None:
         cause = None
@@ -272,16 +315,15 @@ class Supervisor:
             outcome, limit = "timeout", f"still running when {request.get('cause')}"
         if outcome == "timeout":
             log("the time limit has passed")
-            self._state["first_failure_at"] = now_iso()
+            self._state["first_failure_at"] = self._state["first_failure_at"] or now_iso()
             phase = self._state["phase"]
             cause = limit + (f", in phase {phase}" if phase else "")
-            pids = processes.descendants(os.getpid())
-            pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
-            told = self._box.stacks() if self._box else None
-            self._state["stacks"] = told or stacks.dump(pids, self._folder / "logs", self._spec["argv"][0])
+            self._take_evidence()
         elif outcome == "stopped":
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")
             log(f"asked to stop: {cause}")
+            if time.monotonic() - self._moved > HANGS_S:
+                self._take_evidence()
         code = _exit_code(self._status)
         if outcome == "exited" and self._box:
             ending = self._box.ending(code or 0)
@@ -293,8 +335,22 @@ class Supervisor:
         left += self._clear(outcome)
         self._follow()
         self._state["leftovers"] = left
-        counters.keep(self._folder / "logs" / counters.FILE, self._counters)
+        with contextlib.suppress(OSError):
+            counters.keep(self._folder / "logs" / counters.FILE, self._counters)
         self._finish(outcome, cause, code if outcome == "exited" else None)
+
+    def _take_evidence(self) -> None:
+        """Writes where everything stands before it is ended: stacks, last words of each rank, devices."""
+        pids = processes.descendants(os.getpid())
+        pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
+        logs = self._folder / "logs"
+        try:
+            told = self._box.stacks() if self._box else None
+            self._state["stacks"] = told or stacks.dump(pids, logs, self._spec["argv"][0])
+            last_words.write(logs)
+            last_words.ask_devices(logs)
+        except OSError as error:
+            log(f"no evidence could be written: {error}")
 
     def _clear_box(self) -> list[str]:
         """Ends and removes the container; returns what its program left running, and what did not go."""
@@ -334,14 +390,34 @@ class Supervisor:
         return [*strangers.values(), *(processes.describe(pid) for pid in left if pid not in strangers)]
 
     def _finish(self, outcome: str, cause: str | None, code: int | None) -> None:
-        state = ended(self._state, outcome, cause, code)
+        if outcome == "exited" and code == 0:
+            self._state.update(still=[], first_failure_at=None)
+        elif outcome != "stopped" or self._state["still"]:
+            cause = "; ".join(filter(None, [*self._troubles(), cause]))
+        state = ended(self._state, outcome, cause or None, code)
         state["elapsed_s"] = round(time.monotonic() - self._started, 3)
+        if self._lock is not None:
+            # Whoever reads that this run has ended finds the host free.
+            os.close(self._lock)
+        trouble.free_reserve(self._folder)
         write_state(self._folder, state)
         log(
             f"ended: {outcome}"
             + (f", exit code {code}" if code is not None else "")
             + (f": {cause}" if cause else "")
         )
+
+    def _troubles(self) -> list[str]:
+        """Returns what this host knows that explains a failure."""
+        found = []
+        if self._state["still"]:
+            found.append(f"stopped by a signal (SIGSTOP or a debugger): {', '.join(self._state['still'])}")
+        killed = trouble.out_of_memory_kills() - self._killed_before
+        if killed > 0:
+            found.append(f"the host ran out of memory: the kernel killed {killed} process(es) meanwhile")
+        if trouble.disk_is_full(self._folder):
+            found.append(f"the disk is full (No space left on device) at {self._folder}")
+        return found
 
 
 def _exit_code(status: int | None) -> int | None:

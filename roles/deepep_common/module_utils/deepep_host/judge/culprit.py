@@ -63,6 +63,7 @@ def find_suspect(evidence: Evidence, reasons: list[Reason]) -> dict[str, Any] | 
 _WHILE_RUNNING = (
     "error-in-log",
     "exit-code",
+    "stood-still",
     "host-lost",
     "time-limit",
     "start-failed",

@@ -56,6 +56,21 @@ def check_ends(evidence: Evidence) -> list[Reason]:
     return sorted(reasons, key=lambda r: (r["code"] == "stopped", r["at"] is None, r["at"] or ""))
 
 
+def check_collected(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
+    """Returns the hosts whose files could not be fetched; ``ends`` tells of those that are lost."""
+    told = {r["host"] for r in ends if r["code"] in ("host-lost", "state-missing", "still-running")}
+    return [
+        reason(
+            "not-collected",
+            f"the files of {host} could not be fetched: {why}",
+            host=host,
+            remedy="fetch them once the host answers again: ansible-playbook collect.yml in the bundle",
+        )
+        for host, why in sorted(evidence.not_collected.items())
+        if host in evidence.hosts and host not in told
+    ]
+
+
 def check_leftovers(evidence: Evidence) -> list[Reason]:
     """Returns the hosts on which something was left running."""
     reasons = []
@@ -144,6 +159,8 @@ def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:
     if end.outcome == "timeout":
         limit = evidence.run.get("time_limit_s")
         return "time-limit", f"{end.host} reached the time limit of {limit} s{where}"
+    if end.outcome == "stopped" and end.first_failure_at is not None:
+        return "stood-still", f"{end.host} stood still{where}, and the others waited"
     if end.outcome == "stopped":
         return "stopped", f"{end.host} was stopped{where}"
     if end.outcome == "start_failed":

@@ -50,10 +50,12 @@ class Evidence:
         run_dir: Path,
         seen_failing: Mapping[str, float] | None = None,
         stopped_at: float | None = None,
+        not_collected: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
         self.seen_failing = dict(seen_failing or {})
         self.stopped_at = stopped_at
+        self.not_collected = dict(not_collected or {})
         self.run_dir = run_dir
         self._top = str(run_dir)
         self.files = list_files(run_dir)
@@ -148,9 +150,14 @@ class Seen(NamedTuple):
 
     failing: dict[str, float]
     stopped_at: float | None
+    not_collected: dict[str, str]
+    """Why the files of a host could not be fetched, or not all of them."""
 
 
-NOTHING_SEEN = Seen({}, None)
+NOTHING_SEEN = Seen({}, None, {})
+
+
+_TOLD = ('"ended"', '"stop"', '"rendezvous"', '"collect"')
 
 
 def read_seen(path: Path) -> dict[str, Seen]:
@@ -164,7 +171,7 @@ def read_seen(path: Path) -> dict[str, Seen]:
     except OSError:
         return found
     for line in lines:
-        if '"ended"' not in line and '"stop"' not in line and '"rendezvous"' not in line:
+        if not any(word in line for word in _TOLD):
             continue
         try:
             event = json.loads(line)
@@ -174,12 +181,17 @@ def read_seen(path: Path) -> dict[str, Seen]:
         if moment is None:
             continue
         run = str(event.get("run"))
-        seen = found.setdefault(run, Seen({}, None))
+        seen = found.setdefault(run, Seen({}, None, {}))
         well = event.get("outcome") == "exited" and event.get("exit_code") == 0
         if event.get("event") == "rendezvous":
             del found[run]
         elif event.get("event") == "stop" and seen.stopped_at is None:
             found[run] = seen._replace(stopped_at=moment)
+        elif event.get("event") == "collect":
+            host = str(event.get("host"))
+            seen.not_collected.pop(host, None)
+            if event.get("complete") is False:
+                seen.not_collected[host] = str(event.get("problem"))
         elif event.get("event") == "ended" and not well and event.get("outcome") != "stopped":
             seen.failing.setdefault(str(event.get("host")), moment)
     return found

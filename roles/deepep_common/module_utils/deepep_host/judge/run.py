@@ -19,7 +19,7 @@ from .completeness import (
 )
 from .counters import rose
 from .culprit import find_suspect
-from .ending import PLANNED_STOP, check_ends, check_leftovers, check_planned_stop, not_run
+from .ending import PLANNED_STOP, check_collected, check_ends, check_leftovers, check_planned_stop, not_run
 from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name, read_seen
 from .hardware import Hardware, read_hardware, with_gpu
 from .images import check_images, images_of
@@ -132,7 +132,7 @@ def _judge(
     seen: Seen,
     references: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    evidence = Evidence(run, run_dir, seen.failing, seen.stopped_at)
+    evidence = Evidence(run, run_dir, *seen)
     if not evidence.started:
         return _result(run, [not_run(evidence, session, verdicts)], evidence.ends, None, [])
     stamp = session.get("stamp")
@@ -151,6 +151,7 @@ def _judge(
         notes.append(PLANNED_STOP.format(evidence.ended_with))
     else:
         ends = check_ends(evidence)
+        ends += check_collected(evidence, ends)
         rest = check_job(evidence, ends) + _check_rest(evidence, results, hardware)
         differ, unknown = check_images(evidence)
         rest += differ
@@ -248,7 +249,7 @@ def _log_reasons(evidence: Evidence, ends: list[Reason], victims: bool = True) -
                     log_name(host, kind),
                     finding.line,
                     host=host,
-                    consequence=finding.after_stop,
+                    consequence=finding.after_stop or signature.victim,
                     remedy=signature.remedy,
                 )
                 named = signature.id == "peer-lost"
@@ -260,7 +261,9 @@ def _order(ends: list[Reason], logs: list[Reason], rest: list[Reason]) -> list[R
     """Puts the cause first and marks what follows from it."""
     wrong = [r for r in rest if r["code"] == "wrong-data"]
     rest = [r for r in rest if r["code"] != "wrong-data"]
-    if ends and ends[0]["code"] == "time-limit":
+    silent = ends and ends[0]["code"] in ("host-lost", "stood-still")
+    if ends and (ends[0]["code"] == "time-limit" or (silent and all(r["consequence"] for r in logs))):
+        # What the others wrote while they waited in vain says less.
         primary = [*ends[:1], *wrong, *logs, *ends[1:]]
     else:
         primary = [*wrong, *logs, *ends]

@@ -1,0 +1,66 @@
+"""What a host itself can say about why a program failed on it: memory, disk, processes that stand still."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import processes
+
+FULL_BYTES = 1024 * 1024
+"""A disk with less room than this counts as full."""
+
+RESERVE = ".reserve"
+RESERVE_BYTES = 256 * 1024
+"""Room that is kept free for the last state of a run on a disk that has become full."""
+
+EASY_PREY = "500"
+"""The program's oom_score_adj: the kernel ends it before the supervisor, sshd, or somebody else's work."""
+
+
+def out_of_memory_kills() -> int:
+    """Returns how many processes the kernel has killed on this host for want of memory since it booted."""
+    try:
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def offer_to_the_kernel(pid: int) -> None:
+    """Has the kernel choose this process, and those it will start, where memory runs out."""
+    try:
+        Path(f"/proc/{pid}/oom_score_adj").write_text(EASY_PREY, encoding="ascii")
+    except OSError:
+        return
+
+
+def keep_reserve(folder: Path) -> None:
+    """Takes the room that :func:`free_reserve` gives back. Raises OSError where there is none already."""
+    with (folder / RESERVE).open("wb") as stream:
+        stream.write(os.urandom(RESERVE_BYTES))
+
+
+def free_reserve(folder: Path) -> None:
+    """Gives the reserve's room back."""
+    try:
+        (folder / RESERVE).unlink()
+    except OSError:
+        return
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Returns whether there is no room left where the run writes, but for the reserve."""
+    try:
+        return shutil.disk_usage(folder).free < FULL_BYTES
+    except OSError:
+        return False
+
+
+def standing_still(pids: Iterable[int]) -> list[int]:
+    """Returns those of the processes that a signal has stopped (SIGSTOP, a debugger)."""
+    return [pid for pid in pids if processes.state_of(pid) in ("T", "t")]

@@ -1,0 +1,183 @@
+"""``deepep-compiler run`` on a lab, as a user starts it; what it says meanwhile, and what it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.lab import REPOSITORY, Lab
+from tests.cluster.machine import Host
+
+COMPILER = Path(sys.executable).with_name("deepep-compiler")
+STAND_IN = Path(__file__).with_name("stand_in") / "python_with_torchrun.py"
+TORCH = REPOSITORY / ".venv-torch" / "bin" / "python"
+PATIENCE_S = 300.0
+"""Only keeps a broken run from hanging the tests."""
+
+TEST = """name = "standard"
+description = "standard"
+test_template_name = "DeepEPBenchmark"
+
+[cmd_args]
+mode = "standard"
+tokens = 32
+num_experts = {experts}
+num_topk = 2
+hidden_size = 256
+num_warmups = 1
+num_iterations = {iterations}
+
+[extra_env_vars]
+{environment}
+"""
+
+Event = Mapping[str, Any]
+
+
+class Launched:
+    """One ``deepep-compiler run`` on some hosts of a lab.
+
+    ``stand_in`` has words for the stand-in (see there); None runs the real benchmark with gloo.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        folder: Path,
+        hosts: Sequence[Host],
+        *,
+        stand_in: str | None = "",
+        iterations: int = 5,
+        time_limit_s: int = 120,
+        timeouts_s: int = 20,
+        env: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+        variables: Mapping[str, Any] | None = None,
+        tests: int = 1,
+    ) -> None:
+        self.lab = lab
+        self.hosts = list(hosts)
+        self.results = folder / "results"
+        self._folder = folder
+        environment = {**({"STAND_IN": stand_in} if stand_in else {}), **(env or {})}
+        self._write_scenario(iterations, time_limit_s, environment, tests)
+        inventory = lab.inventory(
+            folder / "hosts.json",
+            hosts=hosts,
+            variables={
+                "deepep_container_runtime": "none",
+                "deepep_backend": "gloo",
+                "deepep_gpus_per_node": 1,
+                "deepep_python": str(TORCH if stand_in is None else STAND_IN),
+                "deepep_rendezvous_timeout_s": timeouts_s if stand_in is not None else 120,
+                "deepep_process_group_timeout_s": timeouts_s if stand_in is not None else 120,
+                **(variables or {}),
+            },
+        )
+        command = [COMPILER, "run", folder / "scenario.toml", "--inventory", inventory, "--results-dir",
+                   self.results, *options]  # fmt: skip
+        self.begun = time.monotonic()
+        self._output = (folder / "output.txt").open("w+")
+        self.process: subprocess.Popen[str] = lab.controller.popen(
+            *command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def _write_scenario(self, iterations: int, limit_s: int, env: Mapping[str, str], tests: int) -> None:
+        (self._folder / "tests").mkdir(parents=True, exist_ok=True)
+        lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in env.items())
+        text = TEST.format(iterations=iterations, environment=lines, experts=8 * len(self.hosts))
+        (self._folder / "tests" / "standard.toml").write_text(text)
+        entries = [
+            f'[[Tests]]\nid = "Tests.{number}"\ntest_name = "standard"\n'
+            f'nodes = "GAIA:standard_nodes:{len(self.hosts)}"\n'
+            f'time_limit = "00:{limit_s // 60:02d}:{limit_s % 60:02d}"\n'
+            for number in range(1, tests + 1)
+        ]
+        (self._folder / "scenario.toml").write_text('name = "faults"\n' + "".join(entries))
+
+    # -- while it runs ----------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Path:
+        """The session's directory. Raises ValueError before there is one."""
+        (found,) = self.results.iterdir()
+        return found
+
+    def events(self) -> list[Event]:
+        """Returns what happened so far."""
+        with contextlib.suppress(OSError, ValueError):
+            lines = (self.session / "events.jsonl").read_text().splitlines()
+            return [json.loads(line) for line in lines if line.endswith("}")]
+        return []
+
+    def wait_for(self, wanted: Callable[[Event], bool], count: int = 1) -> None:
+        """Waits until so many events are wanted. Raises AssertionError where the run ends before."""
+        end = time.monotonic() + PATIENCE_S
+        while sum(map(wanted, self.events())) < count:
+            assert self.process.poll() is None, f"the run ended too early:\n{self.output()}"
+            assert time.monotonic() < end, f"waited in vain:\n{self.output()}"
+            time.sleep(0.05)
+
+    def wait_for_task(self, text: str) -> None:
+        """Waits until a task begins whose name ends with ``text``."""
+        self.wait_for(lambda event: event["event"] == "task" and str(event.get("task")).endswith(text))
+
+    def wait_for_phase(self, phase: str) -> None:
+        """Waits until all hosts are in a phase, by their own files: the controller hears of it later."""
+        end = time.monotonic() + PATIENCE_S
+        while any(self.phase_of(host) != phase for host in self.hosts):
+            assert self.process.poll() is None, f"the run ended too early:\n{self.output()}"
+            assert time.monotonic() < end, f"never in phase {phase}:\n{self.output()}"
+            time.sleep(0.05)
+
+    def phase_of(self, host: Host) -> str | None:
+        """Returns the phase that the program shows on a host."""
+        for path in host.root("/var/tmp").glob("deepep-*/2*/*/runs/*/*/progress.json"):  # noqa: S108
+            with contextlib.suppress(OSError, ValueError):
+                return str(json.loads(path.read_text())["phase"])
+        return None
+
+    def interrupt(self) -> None:
+        """Ctrl-C: SIGINT to the whole foreground group, as a terminal sends it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Ends the controller's part at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def output(self) -> str:
+        """Returns what it printed so far."""
+        return (self._folder / "output.txt").read_text(errors="replace")
+
+    # -- after it ---------------------------------------------------------------------------------------
+
+    def finish(self) -> int:
+        """Waits for its end and returns the exit code."""
+        try:
+            return self.process.wait(PATIENCE_S)
+        except BaseException:
+            self.kill()
+            raise
+
+    def verdict(self, run: str = "Tests.1/0") -> dict[str, Any]:
+        """Returns verdict, reasons and suspect of a run, {} where there is none."""
+        with contextlib.suppress(OSError, ValueError):
+            found: dict[str, Any] = json.loads((self.session / run / "verdict.json").read_text())
+            return found
+        return {}
+
+    def ansible_log(self) -> str:
+        """Returns Ansible's own output."""
+        path = self.session / "ansible.log"
+        return path.read_text(errors="replace") if path.exists() else ""

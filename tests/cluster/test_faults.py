@@ -1,0 +1,160 @@
+"""Faults really caused on real hosts (faults.py): bounded time, the right verdict, nothing left behind.
+
+``make test`` runs the quick ones, ``make faults`` all, and writes docs/faults.md from what happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.faults import CELLS, COLLECTING, RENDEZVOUS, STAGING, TIMING, Cell, Situation
+from tests.cluster.lab import Lab
+from tests.cluster.machine import Host
+from tests.cluster.runs import Launched
+
+pytestmark = pytest.mark.cluster
+
+OUTCOMES = os.environ.get("DEEPEP_FAULTS_DIR")
+"""Where ``make faults`` collects what happened; without it only the quick cells run."""
+
+GONE_S = 120
+"""How long a host may take to be rid of the benchmark. Ample: tests assert that it happens, not how fast."""
+
+
+def chosen() -> list[Cell]:
+    """Returns the cells to run."""
+    return [cell for cell in CELLS if OUTCOMES or cell.quick]
+
+
+@pytest.mark.parametrize("cell", chosen(), ids=lambda cell: cell.id)
+def test_fault(cell: Cell, lab: Lab, tmp_path: Path) -> None:
+    hosts = lab.hosts[:3]
+    begun = time.monotonic()
+    run = Launched(
+        lab,
+        tmp_path,
+        hosts,
+        stand_in=cell.stand_in,
+        time_limit_s=cell.time_limit_s,
+        timeouts_s=cell.timeouts_s,
+        env=dict(cell.env),
+        iterations=5 if cell.stand_in is not None or cell.env else 10_000_000,
+        variables=None if cell.stand_in is not None else {"deepep_iterations_cap": None},
+    )
+    at = Situation(lab, run, hosts[1], hosts[0])
+    gone_after: float | None = None
+    try:
+        reach(run, cell)
+        if cell.action is not None:
+            cell.action(at)
+        if cell.phase == TIMING and cell.verdicts != ("PASS",):
+            gone_after = seconds_until_gone([host for host in hosts if host is not at.victim])
+        if cell.verdicts:
+            code = run.finish()
+        else:
+            run.kill()
+            code = -9
+        took = time.monotonic() - begun
+        found = run.verdict()
+        # Before anything is mended: what is left on hosts that can be reached, and on the others too.
+        left = what_is_left(hosts)
+    finally:
+        run.kill()
+        for undo in at.later:
+            undo()
+    record(cell, code, found, took, gone_after, at.note)
+    check(cell, run, code, found)
+    assert not left, f"left running: {left}"
+
+
+def reach(run: Launched, cell: Cell) -> None:
+    """Waits for the phase in which the fault is to be caused."""
+    if cell.action is None:
+        return
+    if cell.fault.startswith("foreign") or cell.phase == STAGING:
+        run.wait_for_task("Examine the host" if cell.phase == STAGING else "where its ranks meet")
+    elif cell.phase == RENDEZVOUS:
+        run.wait_for(lambda event: event["event"] == "start", len(run.hosts))
+    elif cell.phase == TIMING and "eat" not in (cell.stand_in or ""):
+        run.wait_for_phase("timing")
+    elif cell.phase == TIMING:
+        run.wait_for_task("Leave a supervisor running on every host")
+    elif cell.phase == COLLECTING:
+        run.wait_for_task("Bring the run's files into the result tree")
+
+
+def seconds_until_gone(hosts: list[Host]) -> float:
+    """Waits until nothing of the benchmark runs on these hosts; returns how long that took."""
+    begun = time.monotonic()
+    while any(host.on and host.of_benchmark() for host in hosts):
+        if time.monotonic() - begun > GONE_S:
+            break
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+def what_is_left(hosts: list[Host]) -> dict[str, list[str]]:
+    """Returns what still runs of the benchmark, after a while, on each host that is on."""
+    seconds_until_gone(hosts)
+    return {
+        host.name: [process.command for process in host.of_benchmark()]
+        for host in hosts
+        if host.on and host.of_benchmark()
+    }
+
+
+def check(cell: Cell, run: Launched, code: int, found: dict[str, object]) -> None:
+    """The verdict, its first reason, the exit code, and what was brought home."""
+    output = run.output()
+    assert "Traceback" not in output, output
+    if not cell.verdicts:
+        return
+    verdict = found.get("verdict")
+    told = json.dumps(found.get("reasons"), indent=1)
+    assert verdict in cell.verdicts, f"{verdict}\n{told}\n{output}\n{run.ansible_log()[-6000:]}"
+    expected = cell.exit_code if cell.exit_code is not None else 0 if verdict == "PASS" else 3
+    assert code == expected, output
+    if verdict != "PASS" or cell.exit_code is not None:
+        reasons = found["reasons"]
+        assert isinstance(reasons, list)
+        first = f"{reasons[0]['host']} {reasons[0]['text']}" if reasons else ""
+        for word in cell.names:
+            assert word.lower() in first.lower(), f"{word!r} is not in the first reason: {told}"
+    for name in cell.collected:
+        assert (run.session / "Tests.1" / "0" / "logs" / f"{name}.stderr.txt").is_file(), f"{name}: no log"
+    if verdict == "PASS" or not cell.left_on:
+        for host in run.hosts:
+            if host.on and host.name in (cell.collected or ()):
+                left = list(host.root("/var/tmp").glob("deepep-*/2*"))  # noqa: S108 - of the host
+                assert not left, f"files are left on {host.name}: {left}"
+
+
+def record(
+    cell: Cell, code: int, found: dict[str, object], took: float, gone_after: float | None, note: str
+) -> None:
+    """Keeps what happened for the page."""
+    if not OUTCOMES:
+        return
+    reasons = found.get("reasons")
+    first = reasons[0] if isinstance(reasons, list) and reasons else {}
+    suspect = found.get("suspect")
+    kept = {
+        "fault": cell.fault,
+        "phase": cell.phase,
+        "verdict": found.get("verdict"),
+        "reason": first.get("text"),
+        "suspect": suspect.get("text") if isinstance(suspect, dict) else None,
+        "exit_code": code,
+        "seconds": round(took, 1),
+        "gone_after_s": None if gone_after is None else round(gone_after, 1),
+        "note": note,
+        "real": cell.stand_in is None,
+    }
+    folder = Path(OUTCOMES)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{cell.id.replace('/', '_').replace(':', '')}.json").write_text(json.dumps(kept, indent=1))
