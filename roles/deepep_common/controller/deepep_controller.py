@@ -94,7 +94,7 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
     def call(self, module: str, **arguments: Any) -> Answer:
         """Runs a module on this task's host, or has the program staged there do the same."""
         staged = self._staged() if module in _VERBS else None
-        answer = self._ask(staged, _VERBS[module], arguments) if staged else None
+        answer = self._ask_staged(staged, _VERBS[module], arguments) if staged else None
         if answer is not None:
             return answer
         try:
@@ -119,7 +119,7 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
             return None
         return self.session().staged(self.host)
 
-    def _ask(self, staged: dict[str, Any], verb: str, arguments: dict[str, Any]) -> Answer | None:
+    def _ask_staged(self, staged: dict[str, Any], verb: str, arguments: dict[str, Any]) -> Answer | None:
         """Returns the staged program's answer; None where it gave none, because it is not there any more.
 
         A module costs half a second of both machines' time, most of it for Ansible itself; this, a tenth.
