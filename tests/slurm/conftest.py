@@ -12,9 +12,9 @@ from tests.cluster.slurm import SlurmLab
 
 @pytest.fixture(scope="session")
 def slurm_of_session() -> Iterator[SlurmLab]:
-    """Four compute hosts and a login host with slurmctld, slurmdbd and MariaDB."""
+    """Five compute hosts and a login host with slurmctld, slurmdbd and MariaDB."""
     need_lab()
-    with SlurmLab(4) as lab:
+    with SlurmLab(5) as lab:
         yield lab
 
 

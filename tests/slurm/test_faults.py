@@ -12,6 +12,8 @@ from tests.slurm.session import Run, write_scenario
 pytestmark = pytest.mark.cluster
 
 LONG = "sleep 600"
+WITH_IMAGE = '\n  [Tests.cmd_args]\n  docker_image_url = "127.0.0.1:1#team/none:1"'
+"""Nothing listens there."""
 AFTER = '\ndependencies = [{{type = "start_post_comp", id = "{}"}}]'
 
 
@@ -75,12 +77,13 @@ def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: P
         "time": ("true", on("gaia-3")),
         "after": ("true", on("gaia-1") + AFTER.format("partition")),
         "spool": ("true", on("gaia-4")),
+        "image": ("true", on("gaia-5") + WITH_IMAGE),
     })  # fmt: skip
     slurm.hosts[3].fill_disk()
     run = Run(
         slurm, tmp_path, scenario, deepep_slurm_parallel=True, deepep_slurm_queue_limit_s=60,
         of_host={"gaia-1": {"deepep_slurm_partition": "nope"}, "gaia-2": {"deepep_slurm_account": "nobody"},
-                 "gaia-3": {"deepep_slurm_partition": "short"}},
+                 "gaia-3": {"deepep_slurm_partition": "short"}, "gaia-5": {"deepep_container_runtime": "enroot"}},
     )  # fmt: skip
     out = run.finish()
     assert run.process.returncode == 3, out
@@ -88,6 +91,7 @@ def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: P
         ("partition", "a partition that does not exist", "invalid partition"),
         ("account", "an account that is refused", "invalid account"),
         ("time", "more time than the partition allows", "time limit"),
+        ("image", "an image that cannot be had", "its image could not be imported"),
     ):
         assert run.verdict(f"{key}/0")["verdict"] == "NOT_RUN", out
         assert words in run.said(f"{key}/0").lower()
