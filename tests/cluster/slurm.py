@@ -235,6 +235,7 @@ class SlurmLab:
             if not host.on:
                 host.boot(fresh=True)
             host.empty_disk()
+            host.run("rm", "-f", "/var/spool/slurmd/full")
             self.start_node(host)
         self.until(lambda: not self.jobs(), "an empty queue")
         if self.idle() != len(self.hosts):

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from compiler.resources import host_code
 from tests.cluster.conftest import need_lab
 from tests.cluster.slurm import SlurmLab
+
+host_code()
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,8 @@ def _job(
     first_at, first_host = first_failure(states)
     started = sorted(str(state["started_at"]) for state in states.values() if state.get("started_at"))
     ends = sorted(str(state["ended_at"]) for state in states.values() if state.get("ended_at"))
+    facts = read_json(session.run_dir(run["id"]) / "logs" / "slurm-job.json") or {}
+    slurm_nodes: dict[str, str] = facts.get("hosts") or {}
     tables = []
     for rank, host in enumerate(hosts):
         state = states[host]
@@ -167,6 +169,7 @@ def _job(
             {
                 "name": host,
                 "node_rank": rank,
+                "slurm_node": slurm_nodes.get(host),
                 **{
                     name: state.get(name)
                     for name in (
@@ -208,7 +211,8 @@ def _job(
 def _slurm(session: Session, key: str) -> dict[str, Any]:
     """Returns Slurm's own words about the run's job, {} over SSH."""
     facts = read_json(session.run_dir(key) / "logs" / "slurm-job.json")
-    return {f"slurm_{name}": facts.get(name) for name in ("job_id", "state", "exit_code")} if facts else {}
+    names = ("job_id", "state", "exit_code", "source", "nodes", "submitted_at", "waited_s")
+    return {f"slurm_{name}": facts.get(name) for name in names} if facts else {}
 
 
 def first_failure(states: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str | None]:

@@ -120,7 +120,7 @@ def collect(host: str, python: str, torch: Mapping[str, Any]) -> dict[str, Any]:
             "cuda_driver_version": gpus[0]["driver"] if gpus else None,
         },
         "network": {
-            "nics": _interfaces(),
+            "nics": ",".join(_interfaces()),
             **_infiniband(),
             "switch_type": None,
             "network_name": None,
@@ -135,13 +135,16 @@ def collect(host: str, python: str, torch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def slurm(nodes: list[str], ranks_per_host: int) -> dict[str, Any]:
-    """Returns the table ``slurm`` of a run: its size, and Slurm's own names where this host is in a job."""
+    """Returns the table ``slurm`` of a run: its size, and Slurm's own names where this host is in a job.
+
+    All values are texts, as CloudAI's reader wants them.
+    """
     return {
         "cluster_name": os.environ.get("SLURM_CLUSTER_NAME", NULL),
         "node_list": ",".join(nodes),
-        "num_nodes": len(nodes),
-        "ntasks_per_node": ranks_per_host,
-        "ntasks": ranks_per_host * len(nodes),
+        "num_nodes": str(len(nodes)),
+        "ntasks_per_node": str(ranks_per_host),
+        "ntasks": str(ranks_per_host * len(nodes)),
         "job_id": os.environ.get("SLURM_JOB_ID", NULL),
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..files import write_json, write_text
@@ -70,43 +69,52 @@ def write_job(
     submitted: Mapping[str, Any],
     extra: Mapping[str, Any],
 ) -> None:
-    """Writes ``slurm-job.toml`` (CloudAI's keys, and more) and the same for the judge."""  # fmt: skip
+    """Writes ``slurm-job.toml``, and more about the job for job.toml and the judge.
+
+    CloudAI's reader refuses any key that is not its own; what it has no key for stands in comments there.
+    """
     folder = session.run_dir(run)
+    names = ("job_id", "name", "state", "start_time", "end_time", "elapsed_time_sec", "exit_code")
     steps = [
-        {name: step.get(name, "") for name in (
-            "job_id", "name", "state", "start_time", "end_time", "elapsed_time_sec", "exit_code", "step_id",
-            "nodes", "submit_line",
-        )}
+        {
+            **{name: step.get(name, "") for name in names},
+            "job_id": _number(step.get("job_id")),
+            "step_id": str(step.get("step_id", "")),
+            "submit_line": str(step.get("submit_line", "")),
+        }
         for step in final.get("steps") or ()
-    ]  # fmt: skip
+    ]
+    held = [step["submit_line"] for step in steps if "slurm_task.py run" in step["submit_line"]]
     table: dict[str, Any] = {
-        "job_id": int(str(final.get("job_id") or 0)),
-        "name": final.get("name", ""),
-        "state": final.get("state", "UNKNOWN"),
-        "state_text": final.get("state_text", final.get("state", "UNKNOWN")),
-        "start_time": final.get("start_time", ""),
-        "end_time": final.get("end_time", ""),
+        "job_id": _number(final.get("job_id")),
+        "name": str(final.get("name", "")),
+        "state": str(final.get("state", "UNKNOWN")),
+        "start_time": str(final.get("start_time", "")),
+        "end_time": str(final.get("end_time", "")),
         "elapsed_time_sec": int(final.get("elapsed_time_sec") or 0),
         "exit_code": str(final.get("exit_code", "")),
-        "srun_cmd": next(
-            (str(step["submit_line"]) for step in steps if "slurm_task.py run" in str(step["submit_line"])),
-            "",
-        ),
+        "srun_cmd": held[0] if held else "",
         "test_cmd": " ".join(map(str, submitted.get("argv") or ())),
         "is_single_sbatch": bool(extra.get("one_job")),
         "job_root": str(folder),
-        "source": final.get("source", ""),
-        "nodes": final.get("nodes", ""),
-        "reason": extra.get("reason") or None,
-        "waited_sec": extra.get("waited_s"),
-        "submitted_at": submitted.get("at"),
-        "hosts": [
-            {"name": host.name, "slurm_node": host.node, "node_rank": host.node_rank} for host in hosts
-        ],
         "job_steps": steps,
     }
-    table = {name: value for name, value in table.items() if value is not None}
-    write_text(folder / FILE, dumps(table))
-    write_json(Path(folder / "logs" / FACTS), {name: table[name] for name in (
-        "job_id", "state", "state_text", "exit_code", "source", "nodes"
-    )})  # fmt: skip
+    told = [f"rank {host.node_rank} of the hosts: {host.name}, in Slurm {host.node}" for host in hosts]
+    told.append(f"from {final.get('source') or 'nowhere'}; state in full: {final.get('state_text')}")
+    comments = "".join(f"# {line}\n" for line in told)
+    write_text(folder / FILE, comments + dumps(table))
+    facts = {
+        name: final.get(name) for name in ("job_id", "state", "state_text", "exit_code", "source", "nodes")
+    }
+    facts.update(
+        hosts={host.name: host.node for host in hosts},
+        submitted_at=submitted.get("at"),
+        waited_s=extra.get("waited_s"),
+        reason=extra.get("reason"),
+    )
+    write_json(folder / "logs" / FACTS, facts)
+
+
+def _number(job_id: Any) -> int:
+    text = str(job_id or 0)
+    return int(text) if text.isdigit() else 0
