@@ -1,15 +1,16 @@
-"""Starts the benchmark program for real: torchrun agents as on hosts, here all on 127.0.0.1."""
+"""Runs the benchmark program for real: torchrun agents as on hosts, here all on 127.0.0.1."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.bench_program.processes import Process, Starter
 
 REPO = Path(__file__).resolve().parent.parent.parent
 PROGRAM = REPO / "roles" / "deepep_run" / "files" / "deepep_bench"
@@ -61,46 +62,47 @@ def free_port() -> int:
 
 
 def start(
-    python: Path,
+    starter: Starter,
     folder: Path,
     hosts: int,
     ranks_per_host: int,
     environment: Mapping[str, str],
     arguments: Sequence[str] = (),
+    of_host: Mapping[int, Mapping[str, Any]] | None = None,
     **config: Any,
-) -> list[subprocess.Popen[str]]:
-    """One torchrun agent per host; their output goes to <folder>/<host>.txt."""
+) -> list[Process]:
+    """One torchrun agent per host; their output goes to <folder>/<host>.txt. of_host: what differs there."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     agents = []
     for node in range(hosts):
         host = f"node{node}"
         (folder / host).mkdir()
-        config_file = write_config(folder / host / "config.yaml", **config)
+        mine = {**config, **(of_host or {}).get(node, {})}
+        config_file = write_config(folder / host / "config.yaml", **mine)
         command = [
-            str(python), "-m", "torch.distributed.run",
             f"--nnodes={hosts}", f"--nproc-per-node={ranks_per_host}", f"--node-rank={node}",
             "--master-addr=127.0.0.1", f"--master-port={port}", "--rdzv-backend=static",
             "--rdzv-conf=timeout=60", "--max-restarts=0", "--monitor-interval=0.5",
             str(PROGRAM), f"--config={config_file}", f"--output-dir={folder / host}", *arguments,
         ]  # fmt: skip
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPEP_", "TORCHELASTIC_"))}
         given = {
-            "OMP_NUM_THREADS": "1",
+            **clean_environment(),
             "DEEPEP_HOST": host,
             "DEEPEP_STAMP": "20260102_030405",
             **environment,
         }
-        with (folder / f"{host}.txt").open("w") as output:
-            agents.append(
-                subprocess.Popen(
-                    command, stdout=output, stderr=subprocess.STDOUT, text=True, env={**clean, **given}
-                )
-            )
+        agents.append(starter.start("torchrun", command, given, folder / f"{host}.txt"))
     return agents
 
 
-def finish(agents: list[subprocess.Popen[str]], folder: Path) -> Finished:
+def clean_environment() -> dict[str, str]:
+    """This process's, less what other runs left there."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPEP_", "TORCHELASTIC_"))}
+    return {**kept, "OMP_NUM_THREADS": "1"}
+
+
+def finish(agents: list[Process], folder: Path) -> Finished:
     """Wait for all agents."""
     try:
         codes = [agent.wait(timeout=_GIVE_UP_S) for agent in agents]
@@ -113,7 +115,7 @@ def finish(agents: list[subprocess.Popen[str]], folder: Path) -> Finished:
 
 
 def run(
-    python: Path,
+    starter: Starter,
     folder: Path,
     hosts: int = 1,
     ranks_per_host: int = 2,
@@ -122,4 +124,4 @@ def run(
     **config: Any,
 ) -> Finished:
     environment = {"DEEPEP_BENCH_FAULT": fault} if fault else {}
-    return finish(start(python, folder, hosts, ranks_per_host, environment, arguments, **config), folder)
+    return finish(start(starter, folder, hosts, ranks_per_host, environment, arguments, **config), folder)

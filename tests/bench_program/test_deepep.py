@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.bench_program.launch import PROGRAM, REPO, Finished, finish, start
+from tests.bench_program.processes import Forked, Starter
 from tests.bench_program.test_runs import SCHEMA
 
 STAND_IN = REPO / "tests" / "bench_program" / "stand_in"
@@ -21,13 +22,15 @@ BASELINES = [
 ]
 
 
-def run_stand_in(python: Path, folder: Path, version: str = "v2", fault: str = "", **config: Any) -> Finished:
+def run_stand_in(
+    starter: Starter, folder: Path, version: str = "v2", fault: str = "", **config: Any
+) -> Finished:
     environment = {
         "PYTHONPATH": f"{STAND_IN}:{PROGRAM.parent}",
         "DEEPEP_STAND_IN": version,
         "DEEPEP_BENCH_FAULT": fault,
     }
-    return finish(start(python, folder, 1, 2, environment, **config), folder)
+    return finish(start(starter, folder, 1, 2, environment, **config), folder)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +46,8 @@ def run_stand_in(python: Path, folder: Path, version: str = "v2", fault: str = "
         ),
     ],
 )
-def test_every_path_is_checked(
-    torch_python: Path, tmp_path: Path, config: dict[str, Any], resolved: str
-) -> None:
-    done = run_stand_in(torch_python, tmp_path, use_kineto_profiler=True, **config)
+def test_every_path_is_checked(forked: Forked, tmp_path: Path, config: dict[str, Any], resolved: str) -> None:
+    done = run_stand_in(forked, tmp_path, use_kineto_profiler=True, **config)
     assert done.codes == [0], done.text
     records = done.records()
     SCHEMA.validate(records)
@@ -77,10 +78,10 @@ def check_own_tests(records: list[dict[str, Any]]) -> None:
     assert own["dispatch"]["counting"] == "v1_intranode"
 
 
-def test_wrong_data_is_caught(torch_python: Path, tmp_path: Path) -> None:
+def test_wrong_data_is_caught(forked: Forked, tmp_path: Path) -> None:
     operation = "combine"
     fault = f"wrong-data:rank=1,operation={operation}"
-    done = run_stand_in(torch_python, tmp_path, backend="deepep_v2", fault=fault)
+    done = run_stand_in(forked, tmp_path, backend="deepep_v2", fault=fault)
     assert done.codes == [1]
     assert f"wrong data after {operation} at rank 1" in done.text
 
@@ -93,9 +94,9 @@ def test_wrong_data_is_caught(torch_python: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_the_kernels_refuse_is_refused_first(
-    torch_python: Path, tmp_path: Path, version: str, config: dict[str, Any], message: str
+    forked: Forked, tmp_path: Path, version: str, config: dict[str, Any], message: str
 ) -> None:
-    done = run_stand_in(torch_python, tmp_path, version, **config)
+    done = run_stand_in(forked, tmp_path, version, **config)
     assert done.codes == [1]
     assert message in done.text
     assert "Traceback" not in "".join(line for line in done.text.splitlines() if line.startswith("[rank"))

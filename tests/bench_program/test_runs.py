@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.bench_program.launch import REPO, run
+from tests.bench_program.processes import Forked, Starter
 
 SCHEMA = Draft202012Validator(
     json.loads((REPO / "schemas" / "results.schema.json").read_text()),
@@ -51,9 +52,15 @@ def test_the_schema_is_valid() -> None:
     ],
 )
 def test_two_hosts(
-    torch_python: Path, tmp_path: Path, config: dict[str, Any], operations: list[str], row_bytes: int
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    config: dict[str, Any],
+    operations: list[str],
+    row_bytes: int,
 ) -> None:
-    done = run(torch_python, tmp_path, hosts=2, ranks_per_host=2, **config)
+    # one of them exactly as on hosts
+    starter: Starter = request.getfixturevalue("afresh" if config.get("use_kineto_profiler") else "forked")
+    done = run(starter, tmp_path, hosts=2, ranks_per_host=2, **config)
     assert done.codes == [0, 0], done.text
     records = done.records()
     SCHEMA.validate(records)
@@ -138,18 +145,18 @@ def numbers(path: Path) -> list[list[float]]:
     return [[float(word) for word in line.split()] for line in lines if not line.startswith("#")]
 
 
-def test_a_rank_without_tokens_is_fine(torch_python: Path, tmp_path: Path) -> None:
+def test_a_rank_without_tokens_is_fine(forked: Forked, tmp_path: Path) -> None:
     """One token per rank that selects one expert of four ranks: some ranks receive nothing."""
-    done = run(torch_python, tmp_path, ranks_per_host=4, tokens=1, num_topk=1, data_type="fp8", num_warmups=0)
+    done = run(forked, tmp_path, ranks_per_host=4, tokens=1, num_topk=1, data_type="fp8", num_warmups=0)
     assert done.codes == [0], done.text
     received = [line["bytes_received"] for line in done.records()[0]["per_rank"]]
     assert 0 in received
     assert sum(received) == 4 * (512 + 16)
 
 
-def test_capped_iterations_and_meaningless_keys_are_noted(torch_python: Path, tmp_path: Path) -> None:
+def test_capped_iterations_and_meaningless_keys_are_noted(forked: Forked, tmp_path: Path) -> None:
     done = run(
-        torch_python,
+        forked,
         tmp_path,
         ranks_per_host=1,
         requested_num_iterations=50,
@@ -181,9 +188,9 @@ def test_capped_iterations_and_meaningless_keys_are_noted(torch_python: Path, tm
     ],
 )
 def test_what_cannot_run_is_refused(
-    torch_python: Path, tmp_path: Path, config: dict[str, Any], message: str
+    forked: Forked, tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
-    done = run(torch_python, tmp_path, **config)
+    done = run(forked, tmp_path, **config)
     assert done.codes == [1]
     assert message in done.text
     assert "Traceback" not in "".join(line for line in done.text.splitlines() if line.startswith("[rank"))

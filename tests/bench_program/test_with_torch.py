@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.bench_program.launch import PROGRAM
+from tests.bench_program.launch import PROGRAM, clean_environment
+from tests.bench_program.processes import Forked
 
 FOLDER = Path(__file__).parent / "with_torch"
 FILES = sorted(path.stem for path in FOLDER.glob("unit_*.py"))
@@ -19,14 +18,11 @@ def test_there_are_unit_tests() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_units(torch_python: Path, name: str) -> None:
-    done = subprocess.run(
-        [torch_python, "-m", "unittest", "-v", name],
-        cwd=FOLDER,
-        env={**os.environ, "PYTHONPATH": str(PROGRAM.parent), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Ran 0 tests" not in done.stderr
+def test_units(forked: Forked, tmp_path: Path, name: str) -> None:
+    environment = {**clean_environment(), "PYTHONPATH": str(PROGRAM.parent)}
+    process = forked.start("unittest", [str(FOLDER), name], environment, tmp_path / "output.txt")
+    code = process.wait(timeout=600)
+    text = (tmp_path / "output.txt").read_text()
+    assert code == 0, text
+    assert "Ran " in text
+    assert "Ran 0 tests" not in text
