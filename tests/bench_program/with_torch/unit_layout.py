@@ -11,7 +11,7 @@ from worlds import config
 
 class Layout(unittest.TestCase):
     def test_once_per_rank(self) -> None:
-        idx = route(config(), 0).topk_idx
+        idx = route(config(), 0, 4).topk_idx
         layout = once_per_rank(idx, 16, 4)
         expected = [
             (rank, t) for rank in range(4) for t in range(24) if any(e // 4 == rank for e in idx[t].tolist())
@@ -22,7 +22,7 @@ class Layout(unittest.TestCase):
         self.assertEqual(layout.per_expert.tolist(), [flat.count(expert) for expert in range(16)])
 
     def test_once_per_expert(self) -> None:
-        idx = route(config(), 0).topk_idx
+        idx = route(config(), 0, 4).topk_idx
         layout = once_per_expert(idx, 16, 4)
         expected = [(e, t) for e in range(16) for t in range(24) if e in idx[t].tolist()]
         self.assertEqual(layout.token.tolist(), [token for _, token in expected])
@@ -32,7 +32,7 @@ class Layout(unittest.TestCase):
         )
 
     def test_ranks_without_tokens(self) -> None:
-        idx = route(config(num_topk=1, tokens=1), 0).topk_idx
+        idx = route(config(num_topk=1, tokens=1), 0, 4).topk_idx
         layout = once_per_rank(idx, 16, 16)
         self.assertEqual(sum(layout.per_rank.tolist()), 1)
         self.assertEqual(layout.token.tolist(), [0])
@@ -41,10 +41,10 @@ class Layout(unittest.TestCase):
 class Traffic(unittest.TestCase):
     def rows(self, mode: str) -> list:
         given = config(mode=mode)
-        return rows_between_ranks(given, [route(given, rank) for rank in range(4)])
+        return rows_between_ranks(given, [route(given, rank, 4) for rank in range(4)])
 
     def test_rows_between_ranks(self) -> None:
-        routings = [route(config(), rank) for rank in range(4)]
+        routings = [route(config(), rank, 4) for rank in range(4)]
         for source in range(4):
             for destination in range(4):
                 hits = [[e // 4 == destination for e in row] for row in routings[source].topk_idx.tolist()]
@@ -71,7 +71,7 @@ class Traffic(unittest.TestCase):
         self.assertEqual(traffic["combine"].sent, [n * factor for n in traffic["dispatch"].received])
 
     def test_matrices_are_plain_numbers(self) -> None:
-        routings = [route(config(), rank) for rank in range(4)]
+        routings = [route(config(), rank, 4) for rank in range(4)]
         numbers = [line.split() for line in token_matrix(routings).splitlines() if not line.startswith("#")]
         self.assertEqual(len(numbers), 96)
         self.assertEqual([int(n) for n in numbers[24]], routings[1].topk_idx[0].tolist())

@@ -63,7 +63,7 @@ class Links(unittest.TestCase):
 class Wire(unittest.TestCase):
     def test_own_share_is_left_out(self) -> None:
         given = config()
-        routings = [route(given, rank) for rank in range(4)]
+        routings = [route(given, rank, 4) for rank in range(4)]
         matrix = rows_between_ranks(given, routings)
         nvl, rdma = rows_by_link(given, routings, 4, hierarchical=True, nvlink=True)
         self.assertEqual(nvl.sent, [sum(row) - row[rank] for rank, row in enumerate(matrix)])
@@ -72,7 +72,7 @@ class Wire(unittest.TestCase):
 
     def test_between_hosts_directly_or_by_way_of_the_same_gpu(self) -> None:
         given = config()
-        routings = [route(given, rank) for rank in range(4)]
+        routings = [route(given, rank, 4) for rank in range(4)]
         matrix = rows_between_ranks(given, routings)
         _, direct = rows_by_link(given, routings, 2, hierarchical=False, nvlink=True)
         self.assertEqual(direct.sent[0], matrix[0][2] + matrix[0][3])

@@ -15,30 +15,34 @@ def digest(tensor: torch.Tensor) -> str:
 
 class Routing(unittest.TestCase):
     def test_the_same_seed_and_rank_give_the_same_routing(self) -> None:
-        one, two = route(config(), 1), route(config(), 1)
+        one, two = route(config(), 1, 4), route(config(), 1, 4)
         self.assertTrue(torch.equal(one.topk_idx, two.topk_idx))
         self.assertTrue(torch.equal(one.topk_weights, two.topk_weights))
 
     def test_the_routing_is_the_same_on_every_machine(self) -> None:
         # frozen: a change here changes every figure that anyone compares across versions
-        routing = route(config(shuffle_columns=True), 2)
+        routing = route(config(shuffle_columns=True), 2, 4)
         self.assertEqual(digest(routing.topk_idx), "ed3ad84536676836")
         self.assertEqual(digest(routing.topk_weights), "16220c448c86e4b5")
         rows = TokenPool(config(), torch.device("cpu")).rows(torch.arange(5))
         self.assertEqual(digest(rows), "1941813369508a4f")
 
     def test_seeds_ranks_and_large_seeds_differ(self) -> None:
-        base = route(config(), 0).topk_idx
-        for other in (route(config(seed=4), 0), route(config(), 1), route(config(seed=3 + 2**32), 0)):
+        base = route(config(), 0, 4).topk_idx
+        for other in (
+            route(config(seed=4), 0, 4),
+            route(config(), 1, 4),
+            route(config(seed=3 + 2**32), 0, 4),
+        ):
             self.assertFalse(torch.equal(base, other.topk_idx))
 
     def test_every_token_selects_different_experts(self) -> None:
-        routing = route(config(tokens=500, num_topk=16), 0)
+        routing = route(config(tokens=500, num_topk=16), 0, 4)
         for row in routing.topk_idx.tolist():
             self.assertEqual(sorted(row), list(range(16)))
 
     def test_weights_are_positive_and_no_larger_than_an_equal_share(self) -> None:
-        weights = route(config(), 0).topk_weights
+        weights = route(config(), 0, 4).topk_weights
         self.assertEqual(weights.dtype, torch.float32)
         self.assertGreater(float(weights.min()), 0.12)
         self.assertLessEqual(float(weights.max()), 0.25)
@@ -49,7 +53,7 @@ class Routing(unittest.TestCase):
         self.assertEqual(expert_columns(plain).tolist(), list(range(16)))
         self.assertEqual(sorted(columns.tolist()), list(range(16)))
         self.assertNotEqual(columns.tolist(), list(range(16)))
-        self.assertTrue(torch.equal(route(shuffled, 1).topk_idx, columns[route(plain, 1).topk_idx]))
+        self.assertTrue(torch.equal(route(shuffled, 1, 4).topk_idx, columns[route(plain, 1, 4).topk_idx]))
         self.assertFalse(torch.equal(columns, expert_columns(config(shuffle_columns=True, seed=4))))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from .errors import RefusedError
 
 MODES = ("standard", "low_latency")
 DATA_TYPES = ("bfloat16", "fp8")
+ROUTINGS = ("uniform", "group_limited", "unbalanced", "trace")
 CHANNELS_PER_SCALE = 128
+CHUNKS = re.compile(r"[1-9][0-9]{0,3}(/[1-9][0-9]{0,3})?")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,15 @@ class Config:
     num_sms: int | None = None  # None: automatic
     num_qps_per_rank: int | None = None  # None: automatic
     seed: int = 0
+    routing: str = "uniform"
+    num_groups: int = 8  # group_limited: equal groups of consecutive experts
+    num_topk_groups: int = 4
+    imbalance: float = 1.0  # unbalanced: tokens of the first rank over the mean of the others
+    routing_trace: str | None = None
+    use_logfmt: bool = False
+    enable_tuning: bool = False
+    dispatch_chunks: str | None = None  # "NVL" or "NVL/RDMA"; None: DeepEP's default
+    combine_chunks: str | None = None
     probe_links: bool = True
     process_group_timeout_s: float = 120.0
     heartbeat_interval_s: float = 0.5
@@ -61,6 +73,7 @@ class _Key:
     choices: tuple[str, ...] = ()
     required: bool = False
     nullable: bool = False
+    pattern: re.Pattern[str] | None = None
 
 
 KEYS: dict[str, _Key] = {
@@ -82,6 +95,15 @@ KEYS: dict[str, _Key] = {
     "num_sms": _Key(int, minimum=1, nullable=True),
     "num_qps_per_rank": _Key(int, minimum=1, nullable=True),
     "seed": _Key(int, minimum=0),
+    "routing": _Key(str, choices=ROUTINGS),
+    "num_groups": _Key(int, minimum=1),
+    "num_topk_groups": _Key(int, minimum=1),
+    "imbalance": _Key(float, minimum=1),
+    "routing_trace": _Key(str, nullable=True),
+    "use_logfmt": _Key(bool),
+    "enable_tuning": _Key(bool),
+    "dispatch_chunks": _Key(str, pattern=CHUNKS, nullable=True),
+    "combine_chunks": _Key(str, pattern=CHUNKS, nullable=True),
     "probe_links": _Key(bool),
     "process_group_timeout_s": _Key(float, minimum=1),
     "heartbeat_interval_s": _Key(float, minimum=0.05),
@@ -155,6 +177,8 @@ def _value_problem(rule: _Key, value: Any) -> str | None:
         return f"must be {names[rule.kind]}"
     if rule.choices and value not in rule.choices:
         return f"must be one of {', '.join(rule.choices)}"
+    if rule.pattern and not rule.pattern.fullmatch(value):
+        return f"must look like {rule.pattern.pattern}"
     if rule.kind is float and not math.isfinite(value):
         return "must be finite"
     if rule.minimum is not None and value < rule.minimum:
@@ -174,8 +198,34 @@ def _contradictions(config: Config) -> list[str]:
             f"hidden_size = {config.hidden_size}: fp8 has one scale per {CHANNELS_PER_SCALE} channels; "
             f"use a multiple of {CHANNELS_PER_SCALE}"
         )
+    problems += _routing_contradictions(config)
+    if config.enable_tuning and (config.dispatch_chunks or config.combine_chunks):
+        problems.append(
+            "enable_tuning = true: finds the chunks itself; remove dispatch_chunks, combine_chunks"
+        )
     if config.use_ue8m0 and not config.round_scale:
         problems.append("use_ue8m0 = true: needs round_scale = true, since UE8M0 holds powers of two only")
+    return problems
+
+
+def _routing_contradictions(config: Config) -> list[str]:
+    problems = []
+    if config.routing == "trace" and not config.routing_trace:
+        problems.append('routing = "trace": needs routing_trace, the file of a recorded routing')
+    if config.routing == "group_limited":
+        if config.num_experts % config.num_groups:
+            problems.append(
+                f"num_groups = {config.num_groups}: num_experts = {config.num_experts} cannot be split evenly"
+            )
+        elif config.num_topk_groups > config.num_groups:
+            problems.append(
+                f"num_topk_groups = {config.num_topk_groups}: there are num_groups = {config.num_groups}"
+            )
+        elif config.num_topk > config.num_topk_groups * (config.num_experts // config.num_groups):
+            problems.append(
+                f"num_topk = {config.num_topk}: {config.num_topk_groups} groups of "
+                f"{config.num_experts // config.num_groups} experts are too few"
+            )
     return problems
 
 

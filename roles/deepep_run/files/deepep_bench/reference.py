@@ -21,6 +21,9 @@ DESCRIPTION = "recomputed on every rank from the seeds of all ranks, float32"
 _ROWS_AT_ONCE = 256
 _SCALE_TOLERANCE = 1e-6  # two ways of computing amax / 448 in float32
 _HALF_STEP_SLACK = 1 + 1e-5  # the product of value and scale is rounded too
+# LogFMT: 510 steps over at most 32 binades, whose middle is (2^step - 1) / (2^step + 1) from the ends; 5 %
+# more for the approximate exponential and logarithm of the GPU
+_LOGFMT_HALF_STEP = 1.05 * (2 ** (32 / 510) - 1) / (2 ** (32 / 510) + 1)
 _E4M3_MAX = 448.0
 _E4M3_HALF_SMALLEST_STEP = 2.0**-10
 _SMALLEST_AMAX = 1e-4
@@ -38,8 +41,11 @@ class Checked:
 
 def combine_tolerance(config: Config) -> float:
     """Relative bound: bfloat16 rounds up to three times on the way (each expert's result, the sum of a host,
-    the sum of all; 2^-8 each), e4m3 once (2^-4). All terms of a sum have the same sign, so none cancels."""
+    the sum of all; 2^-8 each), e4m3 once (2^-4), LogFMT once. All terms of a sum have the same
+    sign, so none cancels."""
     bfloat16 = (1 + 2.0**-8) ** 3
+    if config.use_logfmt and config.mode == "low_latency":
+        bfloat16 *= 1 + _LOGFMT_HALF_STEP
     return bfloat16 * (1 + 2.0**-4) - 1 if config.fp8 else bfloat16 - 1
 
 
@@ -51,7 +57,7 @@ class Reference:
         self._world = world
         self._pool = pool
         self._device = device
-        self._routings: list[Routing] = [route(config, rank) for rank in range(world.size)]
+        self._routings: list[Routing] = [route(config, rank, world.size) for rank in range(world.size)]
         self._idx = torch.cat([routing.topk_idx for routing in self._routings]).to(device)
         self._weights = torch.cat([routing.topk_weights for routing in self._routings]).to(device)
         self._local_experts = config.num_experts // world.size

@@ -13,7 +13,7 @@ from .backends.base import Backend, OwnTest
 from .config import Config
 from .modes.base import Measurement
 from .reference import DESCRIPTION, Checked
-from .routing import Routing
+from .routing import Routing, digest
 from .timing import slowest, summarise
 from .traffic import (
     Traffic,
@@ -85,8 +85,34 @@ class Circumstances:
 def records(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> list[dict[str, Any]]:
     """One record per measurement, in the order in which they were timed."""
     rows = rows_between_ranks(about.config, about.routings)
-    traffic = traffic_by_operation(about.config, rows)
-    return [_record(about, backend, each, traffic[each.operation], ranks) for each in about.measurements]
+    # what the baselines send back is never packed by LogFMT
+    traffic = {
+        baseline: traffic_by_operation(_as_sent(about.config, baseline), rows) for baseline in (False, True)
+    }
+    shared = {"routing": _routing(about)}
+    return [
+        {**_record(about, backend, each, traffic[each.baseline][each.operation], ranks), **shared}
+        for each in about.measurements
+    ]
+
+
+def _as_sent(config: Config, baseline: bool) -> Config:
+    return dataclasses.replace(config, use_logfmt=False) if baseline else config
+
+
+def _routing(about: Circumstances) -> dict[str, Any]:
+    """Equal digests: the same experts for the same tokens."""
+    config = about.config
+    found: dict[str, Any] = {"kind": config.routing, "sha256": digest(about.routings)}
+    if config.routing == "group_limited":
+        found.update(num_groups=config.num_groups, num_topk_groups=config.num_topk_groups)
+    if config.routing == "unbalanced":
+        found["imbalance"] = config.imbalance
+    if config.routing == "trace":
+        found["trace"] = config.routing_trace
+    loads = [sum(column) for column in zip(*rows_between_ranks(config, about.routings))]
+    found["busiest_over_mean"] = max(loads) * len(loads) / sum(loads)
+    return found
 
 
 def _record(
@@ -144,6 +170,7 @@ def _record(
         "shuffle_columns": config.shuffle_columns,
         "round_scale": config.round_scale,
         "use_ue8m0": config.use_ue8m0,
+        "use_logfmt": config.use_logfmt,
         "num_sms": config.num_sms,
         "num_qps_per_rank": config.num_qps_per_rank,
         "effective": {} if measurement.baseline else backend.effective(),
@@ -184,7 +211,7 @@ def _wire(
     """GB/s of the busiest rank over NVLink and over RDMA; None where nothing crosses it or nobody knows."""
     if backend.stand_in:
         return None, None
-    config = about.config
+    config = _as_sent(about.config, measurement.baseline)
     nvlink = config.mode == "standard" or config.allow_nvlink_for_low_latency or measurement.baseline
     links = rows_by_link(
         config,

@@ -28,6 +28,7 @@ from .progress import Progress
 from .reference import Checked
 from .timing import TIMERS, measure
 from .traffic import dispatch_row_bytes, rows_between_ranks
+from .tuning import Tuned
 from .world import World
 
 
@@ -81,6 +82,7 @@ class _Session:
         self._backend = backend
         self._store = shared
         self._watch = watch
+        self._tuning: Tuned | None = None
         self._progress = Progress(output_dir / "progress.json" if world.local_rank == 0 else None)
 
     def run(self, close: Any) -> None:
@@ -95,6 +97,8 @@ class _Session:
 
         self._phase("check_before")
         before = mode.check("check_before")
+        if config.enable_tuning:
+            before = self._tuned(mode) or before
         if self._world.local_rank == 0 and backend.device.type == "cuda":
             self._watch.start()
         measurements = mode.measurements()
@@ -139,6 +143,15 @@ class _Session:
             self._write_marker()
         store.wait_for_all(self._store, self._world, "end")
         self._progress.show("done")
+
+    def _tuned(self, mode: Mode) -> dict[str, Checked] | None:
+        """Search the settings, then check again with them; None where there was nothing to search."""
+        self._phase("tuning")
+        tuned = mode.tune(self._live.tick)
+        if tuned is None:
+            return None
+        self._tuning = tuned
+        return mode.check("check_before")
 
     def _baselines(
         self,
@@ -251,6 +264,8 @@ class _Session:
             group = "nccl" if self._backend.device.type == "cuda" else "gloo"
             rounds, hosts = [rank.links for rank in ranks], [rank.host for rank in ranks]
             write_json(folder / "links.json", link_probe.links_json(config, world, hosts, rounds, group))
+        if self._tuning is not None:
+            write_json(folder / "tuning.json", self._tuning.to_json())
         write_json(folder / "results.json", results)
         for line in report.summary_lines(results):
             print(line, flush=True)

@@ -13,6 +13,8 @@ from .routing import generator
 
 POOL_VALUES = 1 << 20  # distinct tokens; a power of two, so that an odd factor permutes the offsets
 _STRIDE = 654435761
+# LogFMT is used where a block has no value of 1 and above; as in DeepEP's test, small values make it so
+LOGFMT_FACTOR = 1 / 8
 
 
 class TokenPool:
@@ -25,6 +27,8 @@ class TokenPool:
         for _ in range(3):  # one after the other: the order of additions is then fixed
             total = total + torch.rand(size, generator=random)
         pool = ((total - 2.0) * 1.7320508).to(torch.bfloat16).to(device)
+        if config.use_logfmt:
+            pool = pool * LOGFMT_FACTOR  # exact: a power of two
         self._windows = pool.unfold(0, config.hidden_size, 1)
         self._device = device
 

@@ -10,6 +10,7 @@ from .config import CHANNELS_PER_SCALE, Config
 from .routing import Routing
 
 _BFLOAT16_BYTES = 2
+_LOGFMT_META_BYTES = 4  # largest and smallest magnitude of 128 channels, as bfloat16
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def dispatch_row_bytes(config: Config) -> int:
 
 
 def combine_row_bytes(config: Config) -> int:
-    """Of one partial result: always bfloat16."""
+    """Of one partial result: bfloat16, or LogFMT: 10 bits per channel and a little per 128 of them."""
+    if config.use_logfmt and config.mode == "low_latency":
+        return config.hidden_size * 10 // 8 + config.hidden_size // CHANNELS_PER_SCALE * _LOGFMT_META_BYTES
     return _BFLOAT16_BYTES * config.hidden_size
 
 

@@ -14,6 +14,7 @@ import torch
 
 from ..config import Config
 from ..device import Device
+from ..tuning import Tuned
 from ..world import World
 
 
@@ -109,6 +110,13 @@ class StandardExchange(ABC):
     def repeat(self, x: Any, received: Any) -> Any:
         """The same dispatch again by its cached handle: the payload alone, without counts and routing."""
         raise NotImplementedError
+
+    def tune(self, inputs: Inputs, tick: Callable[[str], None]) -> Tuned | None:
+        """Search the fastest settings and use them from now on; None where there is nothing to choose.
+
+        What was received before is worth nothing afterwards: dispatch again.
+        """
+        return None
 
     @abstractmethod
     def combine(self, y: torch.Tensor, received: Any) -> torch.Tensor:

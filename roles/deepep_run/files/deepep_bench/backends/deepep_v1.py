@@ -13,6 +13,7 @@ from ..device import Device
 from ..kernel_limits import V1_DEFAULT_SMS, refuse, v1_problems
 from ..links import rdma_ports, settle_nvshmem
 from ..own_test import BACK_TO_BACK, PROFILED_CALLS, PROFILED_TOGETHER, back_to_back, kernel_parts, mean
+from ..tuning import Candidate, Chunks, Tuned, best, slowest_mean, sm_counts
 from ..world import World
 from .base import (
     Inputs,
@@ -28,6 +29,8 @@ from .deepep_base import DeepEPBase, packed, unpacked
 _GROUP = 8  # ranks that V1 connects by NVLink
 _DEFAULT_QPS = 24
 _HEADER_BYTES = 16  # what V1's test counts besides values and scales of a low-latency fp8 token
+_DEFAULT_RDMA_CHUNK = 6
+_RDMA_BUFFER = 128
 _COUNT_MASK = (1 << 32) - 1
 
 
@@ -63,12 +66,16 @@ class DeepEPV1Backend(DeepEPBase):
             }
         else:
             self._sms = config.num_sms or V1_DEFAULT_SMS
+            self._sms_tried = (
+                sm_counts(config.num_sms, self._sms, self.device) if config.enable_tuning else [self._sms]
+            )
+            self._settings = _Settings(self._package.module, size)
+            configs = self._settings.all_configs(config, self._sms_tried)
             buffer_class.set_num_sms(self._sms)
-            configs = [buffer_class.get_dispatch_config(size), buffer_class.get_combine_config(size)]
             row = 2 * config.hidden_size
             self._nvl_bytes = max(each.get_nvl_buffer_size_hint(row, size) for each in configs)
             self._rdma_bytes = max(each.get_rdma_buffer_size_hint(row, size) for each in configs)
-            self._qps = config.num_qps_per_rank or max(_DEFAULT_QPS, self._sms)
+            self._qps = config.num_qps_per_rank or max(_DEFAULT_QPS, *self._sms_tried)
             extra = {}
         self._refuse_unless_free("DeepEP's buffer", self._nvl_bytes + self._rdma_bytes)
         return buffer_class(
@@ -82,7 +89,16 @@ class DeepEPV1Backend(DeepEPBase):
         )
 
     def standard(self) -> StandardExchange:
-        return _Standard(self.config, self.world, self._buffer, self.device_of_rank)
+        self._standard = _Standard(
+            self.config,
+            self.world,
+            self._buffer,
+            self.device_of_rank,
+            self._settings,
+            self._sms,
+            self._sms_tried,
+        )
+        return self._standard
 
     def low_latency(self) -> LowLatencyExchange:
         index_type = getattr(self._package.module, "topk_idx_t", torch.int64)
@@ -93,8 +109,47 @@ class DeepEPV1Backend(DeepEPBase):
         uses_network = self.config.mode == "low_latency" or self.world.size > _GROUP
         found["num_qps_per_rank"] = self._qps if uses_network else None
         if self.config.mode == "standard":
-            found["num_sms"] = self._sms
-            found["chunks"] = f"DeepEP's default for {self.world.size} ranks"
+            found.update(self._standard.effective())
+        return found
+
+
+class _Settings:
+    """DeepEP's ``Config`` objects: by number of SMs and chunk sizes, and which chunk sizes its tests try."""
+
+    def __init__(self, module: Any, ranks: int) -> None:
+        self._module = module
+        self._ranks = ranks
+        # the buffers that DeepEP's own tests have
+        self._nvl_buffer = 256 if ranks <= _GROUP else (720 if ranks in (144, 160) else 512)
+
+    def config(self, operation: str, num_sms: int, chunks: Chunks | None) -> Any:
+        """chunks None: what DeepEP recommends for this number of ranks."""
+        buffer_class = self._module.Buffer
+        if chunks is None:
+            buffer_class.set_num_sms(num_sms)
+            recommended = getattr(buffer_class, f"get_{operation}_config")
+            return recommended(self._ranks)
+        rdma = _DEFAULT_RDMA_CHUNK if chunks.rdma is None else chunks.rdma
+        return self._module.Config(num_sms, chunks.nvl, self._nvl_buffer, rdma, _RDMA_BUFFER)
+
+    def chunks_to_try(self, operation: str) -> list[Chunks]:
+        """The ranges of DeepEP's test_intranode and test_internode."""
+        if self._ranks <= _GROUP:
+            return [Chunks(n) for n in (range(4, 33, 2) if operation == "dispatch" else range(1, 17))]
+        if operation == "dispatch":
+            return [Chunks(nvl, rdma) for nvl in range(4, 45, 4) for rdma in range(4, 33, 4)]
+        first = 12 if self._ranks == 2 * _GROUP else 8
+        return [Chunks(nvl, rdma) for nvl in range(1, 8) for rdma in range(first, 33, 4)]
+
+    def all_configs(self, config: Config, sms: list[int]) -> list[Any]:
+        """Everything that may be used: the buffer must hold the largest."""
+        asked = {"dispatch": config.dispatch_chunks, "combine": config.combine_chunks}
+        found = []
+        for operation, text in asked.items():
+            tried: list[Chunks | None] = [Chunks.parse(text)]
+            if config.enable_tuning:
+                tried += self.chunks_to_try(operation)
+            found += [self.config(operation, n, chunks) for n in sms for chunks in tried]
         return found
 
 
@@ -112,13 +167,68 @@ class _Dispatched:
 class _Standard(StandardExchange):
     can_repeat = True
 
-    def __init__(self, config: Config, world: World, buffer: Any, device: Device) -> None:
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        buffer: Any,
+        device: Device,
+        settings: _Settings,
+        num_sms: int,
+        sms_tried: list[int],
+    ) -> None:
         self._config = config
         self._world = world
         self._buffer = buffer
         self._device = device
-        self._dispatch_config = buffer.get_dispatch_config(world.size)
-        self._combine_config = buffer.get_combine_config(world.size)
+        self._settings = settings
+        self._sms_tried = sms_tried
+        self._use(num_sms, Chunks.parse(config.dispatch_chunks), Chunks.parse(config.combine_chunks))
+
+    def _use(self, num_sms: int, dispatch: Chunks | None, combine: Chunks | None) -> None:
+        self._sms, self._chunks = num_sms, {"dispatch": dispatch, "combine": combine}
+        self._dispatch_config = self._settings.config("dispatch", num_sms, dispatch)
+        self._combine_config = self._settings.config("combine", num_sms, combine)
+
+    def effective(self) -> dict[str, Any]:
+        """As Backend.effective."""
+        default = f"DeepEP's default for {self._world.size} ranks"
+        return {
+            "num_sms": self._sms,
+            **{f"{name}_chunks": str(chunks or default) for name, chunks in self._chunks.items()},
+        }
+
+    def tune(self, inputs: Inputs, tick: Callable[[str], None]) -> Tuned | None:
+        candidates = []
+        for sms in self._sms_tried:
+            tick(f"tuning with {sms} SMs")
+            self._use(sms, None, None)
+            received = self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights)
+            for operation in ("dispatch", "combine"):
+                tried = [None, *self._settings.chunks_to_try(operation)]
+                calls = [
+                    self._call(operation, inputs, received, self._settings.config(operation, sms, chunks))
+                    for chunks in tried
+                ]
+                tick(f"tuning {operation} with {sms} SMs, {len(tried)} chunk sizes")
+                candidates += [
+                    Candidate(operation, sms, None if chunks is None else str(chunks), seconds)
+                    for chunks, seconds in zip(tried, slowest_mean(self._device, calls))
+                ]
+        tuned = best(candidates)
+        self._use(tuned.num_sms, Chunks.parse(tuned.dispatch_chunks), Chunks.parse(tuned.combine_chunks))
+        return tuned
+
+    def _call(
+        self, operation: str, inputs: Inputs, received: _Dispatched, config: Any
+    ) -> Callable[[], object]:
+        if operation == "dispatch":
+            return lambda: self._buffer.dispatch(inputs.x, handle=received.handle, config=config)
+        return lambda: self._buffer.combine(inputs.y, received.handle, config=config)
+
+    def _chunks_text(self, operation: str) -> str:
+        chunks = self._chunks[operation]
+        return f"chunks {chunks}" if chunks else "default chunks"
 
     def prepare(self, payload: Payload) -> Any:
         ready = packed(payload)
@@ -186,11 +296,12 @@ class _Standard(StandardExchange):
 
         found = {}
         for name, call, text, size in (
-            ("dispatch", dispatch, "cached handle, default chunks", bfloat16_bytes * factor),
-            ("combine", combine, "without weights, default chunks", bfloat16_bytes),
+            ("dispatch", dispatch, "cached handle", bfloat16_bytes * factor),
+            ("combine", combine, "without weights", bfloat16_bytes),
         ):
             tick(f"as DeepEP's own test: {name}")
             seconds = back_to_back(self._device, call)
+            text = f"{text}, {self._chunks_text(name)}"
             found[name] = OwnTest("v1_intranode", text, BACK_TO_BACK, seconds, size, None, {})
         return found
 
@@ -224,7 +335,7 @@ class _Standard(StandardExchange):
             if not times.get("kernel"):
                 continue
             parts = {key: mean(values) for key, values in times.items() if values}
-            text = "cached handle, default chunks"
+            text = f"cached handle, {self._chunks_text(name)}"
             found[name] = OwnTest(
                 "v1_internode", text, PROFILED_TOGETHER, parts["kernel"], rows * size, sent * size, parts
             )
@@ -321,6 +432,7 @@ class _LowLatency(LowLatencyExchange):
             received.handle,
             async_finish=False,
             return_recv_hook=hook,
+            **({"use_logfmt": True} if self._config.use_logfmt else {}),
         )
         return combined, receive
 
@@ -328,7 +440,8 @@ class _LowLatency(LowLatencyExchange):
         hidden = self._config.hidden_size
         selections = int((inputs.topk_idx >= 0).sum())
         value_bytes = hidden + hidden / 128 * 4 + _HEADER_BYTES if self._config.fp8 else 2.0 * hidden
-        sizes = {"dispatch": selections * value_bytes, "combine": selections * 2.0 * hidden}
+        back_bytes = hidden * 10 / 8 + hidden / 128 * 4 if self._config.use_logfmt else 2.0 * hidden
+        sizes = {"dispatch": selections * value_bytes, "combine": selections * back_bytes}
         nvlink = self._world.num_hosts == 1 and self._config.allow_nvlink_for_low_latency
 
         def test(name: str, text: str, method: str, seconds: float, parts: dict[str, float]) -> OwnTest:

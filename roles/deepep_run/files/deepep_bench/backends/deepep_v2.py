@@ -12,6 +12,7 @@ from ..device import Device
 from ..errors import RefusedError
 from ..kernel_limits import refuse, v2_problems
 from ..own_test import PROFILED_APART, PROFILED_CALLS, kernel_parts, mean
+from ..tuning import Candidate, Tuned, best, slowest_mean, sm_counts
 from ..world import World
 from . import package
 from .base import Inputs, LowLatencyExchange, OwnTest, Payload, StandardExchange, StandardReceived
@@ -55,20 +56,28 @@ class DeepEPV2Backend(DeepEPBase):
         buffer = elastic(group, prefer_overlap_with_compute=False, explicitly_destroy=True, **sizes)
         self._sms = config.num_sms or buffer.get_theoretical_num_sms(config.num_experts, config.num_topk)
         self._qps = config.num_qps_per_rank or buffer.get_theoretical_num_qps(self._sms)
+        self._sms_tried = sm_counts(config.num_sms, self._sms, self.device)
         return buffer
 
     def standard(self) -> StandardExchange:
         index_type = self._package.module.topk_idx_t
-        return _Standard(
-            self.config, self.world, self._buffer, self.device_of_rank, index_type, self._sms, self._qps
+        self._standard = _Standard(
+            self.config,
+            self.world,
+            self._buffer,
+            self.device_of_rank,
+            index_type,
+            {"num_sms": self._sms, "num_qps": self._qps},
+            self._sms_tried,
         )
+        return self._standard
 
     def low_latency(self) -> LowLatencyExchange:
         raise RefusedError("mode = low_latency: V2 has no low-latency kernels; use deepep_v1")
 
     def effective(self) -> dict[str, Any]:
         return {
-            "num_sms": self._sms,
+            "num_sms": self._standard.num_sms,
             "num_qps_per_rank": self._qps if self.world.num_hosts > 1 else None,
             "buffer_bytes": self._bytes,
             "logical_domain": "{} x {}".format(*self._buffer.get_logical_domain_size()),
@@ -95,15 +104,21 @@ class _Standard(StandardExchange):
         buffer: Any,
         device: Device,
         index_type: torch.dtype,
-        num_sms: int,
-        num_qps: int,
+        resources: dict[str, int],
+        sms_tried: list[int],
     ) -> None:
         self._config = config
         self._world = world
         self._buffer = buffer
         self._device = device
         self._index_type = index_type
-        self._resources = {"num_sms": num_sms, "num_qps": num_qps}
+        self._resources = resources
+        self._sms_tried = sms_tried
+
+    @property
+    def num_sms(self) -> int:
+        """As used now."""
+        return self._resources["num_sms"]
 
     def prepare(self, payload: Payload) -> Any:
         return packed(payload)
@@ -143,6 +158,28 @@ class _Standard(StandardExchange):
             y, handle=received.handle, topk_weights=received.topk_weights, **self._resources
         )[0]
         return combined
+
+    def tune(self, inputs: Inputs, tick: Callable[[str], None]) -> Tuned | None:
+        candidates = []
+        for sms in self._sms_tried:
+            tick(f"tuning with {sms} SMs")  # each number has kernels of its own, compiled now
+            self._resources = {**self._resources, "num_sms": sms}
+            received = self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights)
+
+            def dispatch(received: _Dispatched = received) -> object:
+                return self.repeat(inputs.x, received)
+
+            def combine(received: _Dispatched = received) -> object:
+                return self.combine(inputs.y, received)
+
+            dispatch(), combine()
+            tick(f"tuning: timing {sms} SMs")
+            names = ("dispatch", "combine")
+            for name, seconds in zip(names, slowest_mean(self._device, (dispatch, combine))):
+                candidates.append(Candidate(name, sms, None, seconds))
+        tuned = best(candidates)
+        self._resources = {**self._resources, "num_sms": tuned.num_sms}
+        return tuned
 
     def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
         received: _Dispatched = inputs.received

@@ -14,6 +14,7 @@ from ..faults import Faults
 from ..quantize import dequantize
 from ..reference import Checked, Reference
 from ..tokens import TokenPool, expert_factors
+from ..tuning import Tuned
 from ..world import World
 
 _ROWS_AT_ONCE = 256
@@ -75,6 +76,11 @@ class Mode(ABC):
 
         :raises WrongDataError: the first difference
         """
+
+    def tune(self, tick: Callable[[str], None]) -> Tuned | None:
+        """Search the fastest settings and use them; None where there is nothing to choose. Call ``check``
+        first, and again afterwards."""
+        return None
 
     def release(self) -> None:
         """Drop what must be gone before the backend closes."""

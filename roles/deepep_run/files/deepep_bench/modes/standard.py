@@ -12,6 +12,7 @@ from ..config import Config
 from ..faults import Faults
 from ..quantize import quantize
 from ..reference import Checked
+from ..tuning import Tuned
 from ..world import World
 from .base import Measurement, Mode, run_experts
 
@@ -54,8 +55,13 @@ class StandardMode(Mode):
         return found
 
     def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
-        inputs = Inputs(self._prepared, self.topk_idx, self.topk_weights, self._for_y, self._y)
-        return self._exchange.own_tests(inputs, tick)
+        return self._exchange.own_tests(self._inputs(), tick)
+
+    def tune(self, tick: Callable[[str], None]) -> Tuned | None:
+        return self._exchange.tune(self._inputs(), tick)
+
+    def _inputs(self) -> Inputs:
+        return Inputs(self._prepared, self.topk_idx, self.topk_weights, self._for_y, self._y)
 
     def _dispatch(self) -> Any:
         self._received = self._exchange.dispatch(self._prepared, self.topk_idx, self.topk_weights)
