@@ -28,6 +28,19 @@ CLOUDAI_KEYS = (
 BUNDLED_KEYS = ("num_sms", "num_qps_per_rank", "seed")
 """What the bundled program reads besides; absent means automatic."""
 
+WHERE_USED = (
+    "routing",
+    "num_groups",
+    "num_topk_groups",
+    "imbalance",
+    "routing_trace",
+    "use_logfmt",
+    "enable_tuning",
+    "dispatch_chunks",
+    "combine_chunks",
+)
+"""Written where they change something: the program has the schema's defaults."""
+
 
 def config(
     arguments: Arguments, settings: Settings, program: str, backend: str
@@ -46,6 +59,10 @@ def config(
         for name in BUNDLED_KEYS:
             value = getattr(arguments, name)
             if value is not None:
+                values[name] = value
+        for name in WHERE_USED:
+            value = getattr(arguments, name)
+            if value not in (None, False, "uniform"):
                 values[name] = value
         values["process_group_timeout_s"] = settings.process_group_timeout_s
         values.update({f"requested_{name}": asked for name, asked in requested.items()})

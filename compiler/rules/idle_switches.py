@@ -13,6 +13,14 @@ ONLY_WITH = (
     ("allow_nvlink_for_low_latency", "mode", "low_latency"),
     ("round_scale", "data_type", "fp8"),
     ("use_ue8m0", "data_type", "fp8"),
+    ("num_groups", "routing", "group_limited"),
+    ("num_topk_groups", "routing", "group_limited"),
+    ("imbalance", "routing", "unbalanced"),
+    ("routing_trace", "routing", "trace"),
+    ("use_logfmt", "mode", "low_latency"),
+    ("enable_tuning", "mode", "standard"),
+    ("dispatch_chunks", "mode", "standard"),
+    ("combine_chunks", "mode", "standard"),
 )
 """(switch, argument, value): the switch has an effect only where the argument has that value."""
 
@@ -25,7 +33,8 @@ def without_effect(entry: Entry, case: Case) -> Iterator[Diagnostic]:
                 continue
             yield finding(
                 "argument-no-effect",
-                f"{switch} = true has an effect only with {argument} = {value_text(value)}",
+                f"{switch} = {value_text(getattr(case.arguments, switch))} has an effect only with "
+                f"{argument} = {value_text(value)}",
                 entry.origin.argument(case, switch),
                 fix=f"remove {switch}, or write {argument} = {value_text(value)}",
             )

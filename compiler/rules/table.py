@@ -12,6 +12,7 @@ from compiler.rules import (
     no_effect,
     node_specs,
     nul_characters,
+    routing,
     test_source,
     time_limits,
     topk,
@@ -50,6 +51,7 @@ SCENARIO_RULES: tuple[ScenarioRule, ...] = (
 CASE_RULES: tuple[CaseRule, ...] = (
     topk.at_most_experts,
     ue8m0.needs_round_scale,
+    routing.possible,
     idle_switches.without_effect,
 )
 """Each point of each entry's sweep, arguments merged and defaults filled in.

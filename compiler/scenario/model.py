@@ -24,7 +24,7 @@ class DependencyType(StrEnum):
 class Arguments:
     """``cmd_args`` of a DeepEPBenchmark test at one point of its sweep. Names and units are the schema's.
 
-    None means automatic (``num_sms``, ``num_qps_per_rank``) or absent (``docker_image_url``, ``backend``).
+    None means automatic (``num_sms``, ``num_qps_per_rank``, chunks) or absent.
     """
 
     docker_image_url: str | None
@@ -48,6 +48,15 @@ class Arguments:
     results_dir: str
     backend: str | None
     seed: int
+    routing: str
+    num_groups: int | None
+    num_topk_groups: int | None
+    imbalance: float | None
+    routing_trace: str | None
+    use_logfmt: bool
+    enable_tuning: bool
+    dispatch_chunks: str | None
+    combine_chunks: str | None
 
 
 @dataclass(frozen=True, slots=True)

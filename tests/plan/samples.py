@@ -44,6 +44,15 @@ ARGUMENTS = Arguments(
     results_dir="/workspace/dp-benchmark/results",
     backend=None,
     seed=0,
+    routing="uniform",
+    num_groups=None,
+    num_topk_groups=None,
+    imbalance=None,
+    routing_trace=None,
+    use_logfmt=False,
+    enable_tuning=False,
+    dispatch_chunks=None,
+    combine_chunks=None,
 )
 
 LOCAL = {

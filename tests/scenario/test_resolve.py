@@ -31,6 +31,15 @@ DEFAULTS = Arguments(
     results_dir="/workspace/dp-benchmark/results",
     backend=None,
     seed=0,
+    routing="uniform",
+    num_groups=None,
+    num_topk_groups=None,
+    imbalance=None,
+    routing_trace=None,
+    use_logfmt=False,
+    enable_tuning=False,
+    dispatch_chunks=None,
+    combine_chunks=None,
 )
 
 
@@ -97,6 +106,10 @@ def test_every_argument_can_be_swept(tmp_path: Path, argument: str) -> None:
         "config_file_path": '["/a", "/b"]',
         "results_dir": '["/a", "/b"]',
         "backend": '["nccl", "gloo"]',
+        "routing": '["uniform", "unbalanced"]',
+        "routing_trace": '["/a", "/b"]',
+        "dispatch_chunks": '["16", "20/16"]',
+        "combine_chunks": '["4", "8"]',
     }
     if isinstance(getattr(DEFAULTS, argument), bool):
         values[argument] = "[false, true]"

@@ -13,6 +13,8 @@ consequence. All ends go through os._exit, since a hung thread cannot be asked t
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import select
@@ -307,6 +309,9 @@ class Liveness:
     def _exit(self, code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
+        # what libraries printed in C (DeepEP tells there why a kernel could not be compiled) is lost otherwise
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).fflush(None)
         os._exit(code)
 
     def _say(self, text: str) -> None:

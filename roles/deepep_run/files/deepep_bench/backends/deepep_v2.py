@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import torch
+import torch.distributed as dist
 
 from ..config import Config
 from ..device import Device
@@ -164,7 +165,15 @@ class _Standard(StandardExchange):
         for sms in self._sms_tried:
             tick(f"tuning with {sms} SMs")  # each number has kernels of its own, compiled now
             self._resources = {**self._resources, "num_sms": sms}
-            received = self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights)
+            found: list[_Dispatched] = []
+
+            def first(found: list[_Dispatched] = found) -> object:
+                found.append(self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights))
+                return found[0]
+
+            if not self._compiles(first):
+                continue
+            [received] = found
 
             def dispatch(received: _Dispatched = received) -> object:
                 return self.repeat(inputs.x, received)
@@ -172,7 +181,9 @@ class _Standard(StandardExchange):
             def combine(received: _Dispatched = received) -> object:
                 return self.combine(inputs.y, received)
 
-            dispatch(), combine()
+            if not self._compiles(dispatch, combine):
+                tick(f"tuning: DeepEP has no kernels for {sms} SMs here")
+                continue
             tick(f"tuning: timing {sms} SMs")
             names = ("dispatch", "combine")
             for name, seconds in zip(names, slowest_mean(self._device, (dispatch, combine))):
@@ -180,6 +191,23 @@ class _Standard(StandardExchange):
         tuned = best(candidates)
         self._resources = {**self._resources, "num_sms": tuned.num_sms}
         return tuned
+
+    def _compiles(self, *calls: Callable[[], object]) -> bool:
+        """Whether the kernels of these calls exist for this number of SMs: not every number divides well.
+
+        A kernel that cannot be compiled fails on all ranks alike, before anything is sent.
+        """
+        failed = 0
+        try:
+            for call in calls:
+                call()
+        except RuntimeError as error:
+            if "compil" not in str(error).lower():
+                raise
+            failed = 1
+        flag = torch.tensor(failed, device=self._device.torch_device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return not int(flag)
 
     def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
         received: _Dispatched = inputs.received
