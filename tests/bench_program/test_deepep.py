@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.bench_program.processes import Forked, Starter
 from tests.bench_program.test_runs import SCHEMA
 
 STAND_IN = REPO / "tests" / "bench_program" / "stand_in"
+TUNED = {"enable_tuning": True, "num_sms": 24}
 UE8M0 = {"data_type": "fp8", "round_scale": True, "use_ue8m0": True}
 BASELINES = [
     ("dispatch", "alltoall"),
@@ -36,13 +38,19 @@ def run_stand_in(
 @pytest.mark.parametrize(
     ("config", "resolved"),
     [
-        pytest.param({"backend": "deepep_v1"}, "deepep_v1", id="v1-bfloat16"),
-        pytest.param({"backend": "deepep_v1", "data_type": "fp8"}, "deepep_v1", id="v1-fp8"),
-        pytest.param({"backend": "deepep", **UE8M0}, "deepep_v2", id="v2-ue8m0"),
         pytest.param(
-            {"backend": "deepep", "mode": "low_latency", "hidden_size": 2048, **UE8M0},
+            {"backend": "deepep_v1", "routing": "group_limited", **TUNED}, "deepep_v1", id="v1-bfloat16-tuned"
+        ),
+        pytest.param({"backend": "deepep_v1", "data_type": "fp8"}, "deepep_v1", id="v1-fp8"),
+        pytest.param(
+            {"backend": "deepep", "routing": "unbalanced", "imbalance": 1.5, **UE8M0, **TUNED},
+            "deepep_v2",
+            id="v2-ue8m0-tuned",
+        ),
+        pytest.param(
+            {"backend": "deepep", "mode": "low_latency", "hidden_size": 2048, "use_logfmt": True, **UE8M0},
             "deepep_v1",
-            id="low-latency-ue8m0",
+            id="low-latency-ue8m0-logfmt",
         ),
     ],
 )
@@ -65,8 +73,23 @@ def test_every_path_is_checked(forked: Forked, tmp_path: Path, config: dict[str,
     for record in records:
         assert record["correctness"]["before"] is record["correctness"]["after"] is True
         assert record["correctness"]["elements_checked"] > 0
+    assert {record["routing"]["kind"] for record in records} == {config.get("routing", "uniform")}
+    if config.get("use_logfmt"):
+        # 10 bits per value and 4 bytes per 128 of them; the baselines send bfloat16
+        rows = 2 * 24 * 4
+        sizes = {record["baseline"]: record["bytes"]["global"] for record in records if is_combine(record)}
+        assert sizes == {False: rows * (2048 * 10 // 8 + 2048 // 128 * 4), True: rows * 2048 * 2}
+    tuned = list(done.folders[0].glob("results/*/tuning.json"))
+    assert len(tuned) == int(bool(config.get("enable_tuning")))
+    if tuned:
+        reuse = json.loads(tuned[0].read_text())["reuse"]
+        assert reuse["num_sms"] == records[0]["effective"]["num_sms"] == 24
     if config == {"backend": "deepep_v1", "data_type": "fp8"}:
         check_own_tests(records)
+
+
+def is_combine(record: dict[str, Any]) -> bool:
+    return bool(record["operation"] == "combine")
 
 
 def check_own_tests(records: list[dict[str, Any]]) -> None:

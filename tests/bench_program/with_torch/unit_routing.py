@@ -1,11 +1,17 @@
 """Routing and tokens: seeded, complete, and the same everywhere."""
 
 import hashlib
+import tempfile
 import unittest
+from pathlib import Path
 
 import torch
-from deepep_bench.routing import expert_columns, route
+from deepep_bench.errors import RefusedError
+from deepep_bench.matrix import token_matrix
+from deepep_bench.routing import digest as routing_digest
+from deepep_bench.routing import expert_columns, route, trace_digest
 from deepep_bench.tokens import TokenPool
+from deepep_bench.traffic import rows_between_ranks
 from worlds import config
 
 
@@ -55,6 +61,56 @@ class Routing(unittest.TestCase):
         self.assertNotEqual(columns.tolist(), list(range(16)))
         self.assertTrue(torch.equal(route(shuffled, 1, 4).topk_idx, columns[route(plain, 1, 4).topk_idx]))
         self.assertFalse(torch.equal(columns, expert_columns(config(shuffle_columns=True, seed=4))))
+
+
+class Kinds(unittest.TestCase):
+    def test_group_limited_keeps_to_the_best_groups(self) -> None:
+        given = config(tokens=300, num_experts=32, routing="group_limited", num_groups=8, num_topk_groups=2)
+        routing = route(given, 1, 4)
+        groups = torch.div(routing.topk_idx, 4, rounding_mode="floor")
+        self.assertTrue(all(len(set(row)) <= 2 for row in groups.tolist()))
+        # the uniform routing has the same scores, so its best expert is kept wherever its group is
+        self.assertGreater(len(set(groups.flatten().tolist())), 7)
+        self.assertEqual(digest(routing.topk_idx), "a88ae3ab2e99bdbf")
+
+    def test_unbalanced_reaches_the_ratio(self) -> None:
+        given = config(tokens=4000, num_experts=64, routing="unbalanced", imbalance=1.8)
+        routings = [route(given, rank, 4) for rank in range(4)]
+        tokens = [sum(row) for row in zip(*rows_between_ranks(given, routings), strict=True)]
+        self.assertAlmostEqual(tokens[0] * 3 / sum(tokens[1:]), 1.8, delta=0.05)
+        even = config(tokens=40, routing="unbalanced", imbalance=1.0)
+        uniform = route(config(tokens=40), 0, 4)
+        self.assertTrue(torch.equal(route(even, 0, 4).topk_idx, uniform.topk_idx))
+
+    def test_a_recorded_routing_is_routed_again(self) -> None:
+        recorded = [route(config(), rank, 4) for rank in range(4)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "token_matrix.txt"
+            path.write_text(token_matrix(recorded))
+            again = config(routing="trace", routing_trace=str(path))
+            replayed = [route(again, rank, 4) for rank in range(4)]
+            self.assertEqual(routing_digest(recorded), routing_digest(replayed))
+            self.assertNotEqual(routing_digest(recorded), routing_digest(replayed[::-1]))
+            self.assertEqual(trace_digest(again), hashlib.sha256(path.read_bytes()).hexdigest())
+            for changes, text in (
+                ({"tokens": 25}, "has 96 tokens, 4 ranks with 25 each need 100"),
+                ({"num_topk": 3}, "must select num_topk = 3 different experts"),
+                ({"num_experts": 8}, "experts are 0 to 7"),
+            ):
+                given = config(**{"routing": "trace", "routing_trace": str(path), **changes})
+                with self.assertRaises(RefusedError) as refused:
+                    [route(given, rank, 4) for rank in range(4)]
+                self.assertIn(text, str(refused.exception))
+
+    def test_a_trace_that_cannot_be_read_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.txt"
+            given = config(routing="trace", routing_trace=str(path))
+            with self.assertRaisesRegex(RefusedError, "cannot be read on this host"):
+                route(given, 0, 4)
+            path.write_text("1 2 3 x\n")
+            with self.assertRaisesRegex(RefusedError, "trace.txt:1: not a line of whole numbers"):
+                route(given, 0, 4)
 
 
 class Tokens(unittest.TestCase):

@@ -309,7 +309,7 @@ class Liveness:
     def _exit(self, code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
-        # what libraries printed in C (DeepEP tells there why a kernel could not be compiled) is lost otherwise
+        # what libraries printed in C is lost otherwise: DeepEP tells there why a kernel could not be compiled
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).fflush(None)
         os._exit(code)

@@ -26,6 +26,7 @@ from .modes import MODES
 from .modes.base import Measurement, Mode
 from .progress import Progress
 from .reference import Checked
+from .routing import trace_digest
 from .timing import TIMERS, measure
 from .traffic import dispatch_row_bytes, rows_between_ranks
 from .tuning import Tuned
@@ -203,7 +204,8 @@ class _Session:
 
     def _refuse_unless_equal(self) -> None:
         """Hosts that read different files would wait for each other for ever."""
-        everybody = store.gather(self._store, self._world, "config", [self._world.host, asdict(self._config)])
+        mine = {**asdict(self._config), "content of routing_trace": trace_digest(self._config)}
+        everybody = store.gather(self._store, self._world, "config", [self._world.host, mine])
         for host, config in everybody:
             if config != everybody[0][1]:
                 keys = [key for key in config if config[key] != everybody[0][1][key]]
