@@ -588,6 +588,8 @@ def test_every_code_is_shown_to_be_reached() -> None:
         "reference-missed",
         "reference-absent",
         "image-differs",
+        "slurm-state",
+        "slurm-job-missing",
     }
     assert {code for _, code, _, _ in BROKEN} | elsewhere == set(CODES)
 
