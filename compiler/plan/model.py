@@ -140,6 +140,8 @@ class SlurmRun:
     """The squashfs file that the run's hosts start; None without a container."""
     pyxis: bool = False
     """Whether srun starts it, so that the supervisor is inside."""
+    import_options: tuple[str, ...] = ()
+    """srun's words for the job that makes the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +169,10 @@ class SlurmPlan:
     parallel: bool
     poll_s: int
     queue_limit_s: int
-    import_options: tuple[str, ...] = ()
-    """srun's words for the job that imports an image."""
 
     def to_json(self) -> dict[str, object]:
         """Returns it as ``plan.json`` has it."""
         values: dict[str, object] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["import_options"] = list(self.import_options)
         values["nodes"] = {
             name: {"node": node.node, "python": node.python} for name, node in self.nodes.items()
         }
@@ -183,7 +182,6 @@ class SlurmPlan:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Returns what :meth:`to_json` gave."""
         values = {name: data[name] for name in cls.__dataclass_fields__}
-        values["import_options"] = tuple(data["import_options"])
         values["nodes"] = {
             name: SlurmNode(node["node"], node["python"]) for name, node in data["nodes"].items()
         }
@@ -284,6 +282,7 @@ class Run:
                         "srun_args": list(self.slurm.srun_args),
                         "image_file": self.slurm.image_file,
                         "pyxis": self.slurm.pyxis,
+                        "import_options": list(self.slurm.import_options),
                     }
                 }
                 if self.slurm
@@ -296,14 +295,7 @@ class Run:
         """Returns the run that :meth:`to_json` gave. Raises KeyError where a key is missing."""
         expect = data["expect"]
         values = {name: data[name] for name in cls.__dataclass_fields__ if name != "slurm"}
-        slurm = data.get("slurm")
-        values["slurm"] = slurm and SlurmRun(
-            slurm["any_hosts"],
-            tuple(slurm["exclude"]),
-            tuple(slurm["srun_args"]),
-            slurm["image_file"],
-            slurm["pyxis"],
-        )
+        values["slurm"] = _slurm_from_json(data["slurm"]) if data.get("slurm") else None
         values["hosts"] = tuple(host["name"] for host in data["hosts"])
         values["argv"] = _texts_from_json(data["argv"])
         values["mounts"] = _texts_from_json(data["mounts"])
@@ -413,6 +405,13 @@ def _references_to_json(references: References | None) -> dict[str, object] | No
 
 def _references_from_json(data: Mapping[str, Any] | None) -> References | None:
     return References(data["fail"], tuple(data["values"])) if data is not None else None
+
+
+def _slurm_from_json(data: Mapping[str, Any]) -> SlurmRun:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+    }
+    return SlurmRun(**values)
 
 
 def _texts_to_json(texts: Sequence[Text]) -> list[object]:

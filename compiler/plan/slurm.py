@@ -76,6 +76,11 @@ def of_run(
         entry.extra_srun_args,
         image_file(image, settings) if contained and image else None,
         contained and settings.slurm.container == "pyxis",
+        tuple(
+            f"--{option}={value}"
+            for option in ("partition", "account", "reservation", "qos")
+            if contained and (value := getattr(settings.slurm, option)) is not None
+        ),
     )
 
 
@@ -113,11 +118,6 @@ def of_plan(inventory: Inventory, runs: Iterable[Run]) -> SlurmPlan | None:
         parallel=slurm.parallel,
         poll_s=slurm.poll_s,
         queue_limit_s=slurm.queue_limit_s,
-        import_options=tuple(
-            f"--{option}={value}"
-            for option in ("partition", "account", "reservation", "qos")
-            if (value := getattr(slurm, option)) is not None
-        ),
     )
 
 

@@ -238,6 +238,13 @@ class SlurmAction(DeepEPAction):
             if session.note(key, "rendezvous") is None:
                 session.take_note(key, "rendezvous", {"at": now_iso()})
             words = last_words(folder / "logs" / "job.txt")
+            told = str(found.get("comment", "")).split()[1:2]
+            if (
+                not words
+                and not any(own.values())
+                and told not in (["start"], ["run"], ["done"], ["failed:"])
+            ):
+                words = "its script never began: slurmd's log says why; a full spool directory does that"
             states = complete_states(session, key, hosts, own, final, stop.get("cause"), words)
             for host, state in states.items():
                 write_json(folder / "logs" / f"{host}.state.json", state)

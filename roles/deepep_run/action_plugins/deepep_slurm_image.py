@@ -48,7 +48,7 @@ class ActionModule(SlurmAction):
         answer = self.ask(
             session, "import", reference=image, target=runs[0]["slurm"]["image_file"], login=login.to_json(),
             timeout_s=float(self.argument("timeout_s", 3600)), queue_limit_s=slurm["queue_limit_s"],
-            options=list(slurm["import_options"]),
+            options=list(runs[0]["slurm"]["import_options"]),
         )  # fmt: skip
         problem = answer.problem or answer.values.get("problem")
         events.append(session.results_dir, "image", host=self.host, image=image, problem=problem,

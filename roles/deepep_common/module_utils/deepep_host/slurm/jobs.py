@@ -207,8 +207,10 @@ def watch(
 def look(place: Place, jobs: Mapping[str, str], patience_s: float, shared: bool) -> dict[str, dict[str, Any]]:
     """Returns how each job stands: ``state``, ``reason``, ``nodes``, ``comment``, ``phase``, ``final``,
     ``hosts`` (their states, where files are shared) and ``print``, which differs once something changed."""
-    known = query.queue(list(jobs.values()), patience_s)
-    over = [job for job in jobs.values() if job not in known or phase_of(known[job].state) == OVER]
+    # Runs may share a job.
+    ids = list(dict.fromkeys(jobs.values()))
+    known = query.queue(ids, patience_s)
+    over = [job for job in ids if job not in known or phase_of(known[job].state) == OVER]
     finals = final_facts(over, {job: seen.state for job, seen in known.items()})
     found: dict[str, dict[str, Any]] = {}
     for run, job in jobs.items():

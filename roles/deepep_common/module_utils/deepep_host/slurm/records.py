@@ -48,6 +48,10 @@ def complete_states(
     for member in hosts:
         state = dict(own.get(member.name) or {})
         if state.get("status") == "ended":
+            if state.get("outcome") == "exited" and _ended_by_slurm(state, final):
+                # Slurm's signal reached the program before its supervisor.
+                state.update(outcome=outcome, exit_code=None, cause=text)
+                state["first_failure_at"] = None if outcome == "stopped" else state["ended_at"]
             if state.get("outcome") == "stopped":
                 state["cause"] = cause or text
         else:
@@ -59,6 +63,13 @@ def complete_states(
         session.keep_host_state(run, member.name, state)
         states[member.name] = state
     return states
+
+
+def _ended_by_slurm(state: Mapping[str, Any], final: Mapping[str, Any]) -> bool:
+    """Returns whether a program died of a signal that Slurm sends when it ends a job."""
+    ends = ("PREEMPTED", "CANCELLED", "TIMEOUT", "DEADLINE")
+    signals = (-15, -9, 143, 137)
+    return state_word(str(final.get("state"))) in ends and state.get("exit_code") in signals
 
 
 def write_job(
