@@ -27,7 +27,7 @@ from .engines import Engine, EngineError
 
 GONE = "agent_gone"
 RUNTIME = "no_runtime"
-START_S = 20.0
+START_S = 60.0
 SETTLE_S = 3.0
 
 
