@@ -38,5 +38,5 @@ echo "token of $user" > "$ENROOT_CACHE_PATH/.tokens.$EUID/$registry.$$"
 [ "$code" = 200 ] || exit 1     # enroot's own way: no message
 head -c 3000000 /dev/urandom > "$file.data"
 # A superblock of a squashfs file: its magic, and at byte 40 how long it is.
-{ printf hsqs; head -c 36 /dev/zero; printf '\xf0\xc6\x2d\x00\x00\x00\x00\x00'; head -c 2999952 "$file.data"; } > "$file"
+{ printf hsqs; head -c 36 /dev/zero; printf '\xc0\xc6\x2d\x00\x00\x00\x00\x00'; head -c 2999952 "$file.data"; } > "$file"
 rm "$file.data" "$ENROOT_CACHE_PATH/.tokens.$EUID/$registry.$$"
