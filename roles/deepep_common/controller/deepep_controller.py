@@ -25,6 +25,7 @@ _VERBS = {
     "deepep_pack": "pack",
     "deepep_look": "look",
     "deepep_rendezvous": "rendezvous",
+    "deepep_image": "image",
 }
 """Modules that do what the staged program does too (deepep_host/verbs.py)."""
 

@@ -84,6 +84,14 @@ def rendezvous(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"changed": False, "address": address, "port": free_port(given.get("avoid") or ())}
 
 
+def image(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Gets an image here, step by step."""
+    # What it needs takes a while to load, and no other verb needs it.
+    from .image.requests import perform as perform_image
+
+    return perform_image(given)
+
+
 VERBS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "start": start,
     "state": state,
@@ -91,4 +99,5 @@ VERBS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "pack": pack,
     "look": look,
     "rendezvous": rendezvous,
+    "image": image,
 }
