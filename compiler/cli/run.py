@@ -132,8 +132,12 @@ def _examined(session: Path, code: int, *, interrupted: bool) -> int:
 def finish(session: Path, code: int, *, interrupted: bool) -> int:
     """Judges a session, writes its reports and prints the table; returns the command's exit code."""
     from compiler.report.write import NotAResultTreeError, write_reports
+    from compiler.runner.preflight import selftest_text
     from compiler.runner.run import log_tail
 
+    alone = selftest_text(session)
+    if alone is not None:
+        print(alone)
     try:
         passed, text = write_reports(session)
     except NotAResultTreeError as error:

@@ -1,4 +1,4 @@
-"""What a session's preflight found, for people."""
+"""What a session's preflight and self-tests found, for people."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ def text_of(session: Path) -> str | None:
     lines = table(known, whole["across"])
     lines += [f"{run} could not start: {reason}" for run, reason in whole.get("refused", {}).items()]
     return "\n".join([*lines, f"findings: {session / SUMMARY}, {session / 'preflight'}"])
+
+
+def selftest_text(session: Path) -> str | None:
+    """Returns what comparing the hosts' self-tests gave; None where there were none."""
+    found = _read(session / "selftest.json")
+    if found is None:
+        return None
+    host_code()
+    from deepep_host.selftest import lines
+
+    return "\n".join(lines(found))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -66,6 +66,8 @@ class Progress:
                     self._line(
                         f"a secret of {hit.get('registry')} was in {hit.get('file')} and was removed there"
                     )
+            case "selftest":
+                self._line(_selftest(event))
             case "cleanup":
                 self._once("hosts cleaned up")
                 if event.get("kept"):
@@ -165,6 +167,15 @@ class Progress:
         self.clear()
         self._out.write(f"{text.rstrip()}\n")
         self._out.flush()
+
+
+def _selftest(event: Event) -> str:
+    failed, outliers, notes = (event.get(name) or [] for name in ("failed", "outliers", "notes"))
+    texts = [f"failed on {', '.join(map(str, failed))}"] if isinstance(failed, list) and failed else []
+    for one in outliers if isinstance(outliers, list) else ():
+        texts.append(f"{one.get('host')} is {one.get('percent')} % {one.get('is')} in {one.get('operation')}")
+    texts += [str(note) for note in notes] if isinstance(notes, list) else []
+    return f"self-test of every host: {'; '.join(texts) or 'no host fails or stands out'}"
 
 
 def _detail(progress: object) -> str:

@@ -13,6 +13,7 @@ from tests.preflight import machines
 host_code()
 
 from deepep_host.preflight import clock, compare, entry, examine, needs_of, refusal, table  # noqa: E402
+from deepep_host.preflight.refusal import different_images  # noqa: E402
 from deepep_host.preflight.wanted import of_inventory, of_plan  # noqa: E402
 
 FULL = ["host", "peers", "gpu", "nvlink", "rdma", "ibgda"]
@@ -187,6 +188,14 @@ def test_a_failure_between_two_hosts_refuses_the_runs_of_these_two() -> None:
     }
     assert refusal(run(), {}, [group]) == "its hosts do not fit together: 2 kinds"
     assert refusal(run("gloo"), {}, [group]) is None
+
+
+def test_different_images_refuse_a_run() -> None:
+    assert different_images({"a": None, "b": {"digest": "sha256:1"}, "c": {"digest": "sha256:1"}}) is None
+    text = different_images(
+        {"a": {"digest": "sha256:1"}, "b": {"digest": "sha256:2"}, "c": {"digest": "sha256:1"}}
+    )
+    assert text == "its hosts hold different images: sha256:1 on a, c; sha256:2 on b"
 
 
 def test_the_table_says_once_what_many_hosts_say(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ EVENTS = (
     {"event": "task", "play": "Prepare the hosts", "task": "x"},
     {"event": "preflight", "host": "a", "result": "pass"},
     {"event": "preflight", "host": "b", "result": "fail"},
+    {"event": "selftest", "failed": ["b"], "notes": [],
+     "outliers": [{"host": "a", "operation": "dispatch", "is": "slower", "percent": 31.0}]},
     {"event": "stage", "host": "a", "problem": None},
     {"event": "image", "host": "a", "reference": "r:1", "phase": "decided", "digest": "sha256:1"},
     {"event": "image", "host": "a", "reference": "r:1", "phase": "pulling", "done": 4e6, "total": 9e6},
@@ -46,6 +48,7 @@ def test_plain_lines_without_a_terminal() -> None:
     assert show(io.StringIO()).splitlines() == [
         "hosts examined",
         "b: preflight fail (preflight/b.json)",
+        "self-test of every host: failed on b; a is 31.0 % slower in dispatch",
         "program staged",
         "image r:1: sha256:1",
         "b: image r:1: a is gone",

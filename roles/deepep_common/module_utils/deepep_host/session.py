@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from . import events
 from .files import host_name, now_iso, read_json, run_path, write_json
 from .plan_diff import differences
-from .preflight.refusal import refusal
+from .preflight.refusal import different_images, refusal
 
 SCHEMA = 1
 COMPLETED = ("PASS", "UNVERIFIED")
@@ -434,7 +434,8 @@ def on_one_machine(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
 def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | None:
     """Returns ``{"reason", "because"}`` where this run must not start now, else None.
 
-    A stop of the session, a host that did not pass its preflight, or a run that this one depends on.
+    A stop of the session, a host that did not pass its preflight or its self-test, different images, or a run
+    that this one depends on.
     """
     stop = session.stop_request()
     if stop:
@@ -443,10 +444,17 @@ def gate(session: Session, run: Mapping[str, Any]) -> dict[str, str | None] | No
     refused = refusal(run, hosts, session.compared())
     if refused:
         return {"reason": refused, "because": None}
+    notes = {host: session.note(run["id"], f"image-{host}") for host in hosts}
+    different = different_images(notes)
+    if different:
+        return {"reason": different, "because": None}
     alone = session.plan().get("selftest") or {}
     for host in hosts:
         test = alone.get(host)
-        if test and test != run["id"] and session.verdict(test) not in COMPLETED:
+        if not test or test == run["id"] or session.verdict(test) in COMPLETED:
+            continue
+        # With --only the self-tests are not made; what was never tried says nothing against a host.
+        if session.verdict(test) or not session.kept(test):
             reason = f"host {host} did not pass its self-test: {_first_reason(session, test)}"
             return {"reason": reason, "because": test}
     for dependency in run.get("after", ()):

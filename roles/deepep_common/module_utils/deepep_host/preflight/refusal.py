@@ -41,3 +41,18 @@ def _failed(checks: Iterable[Mapping[str, Any]], run: str, needs: frozenset[str]
         and needs.intersection(line.get("needs") or ("host",))
         and run in line.get("runs", (run,))
     ]
+
+
+def different_images(notes: Mapping[str, Mapping[str, Any] | None]) -> str | None:
+    """Returns that the hosts of a run hold different images, None where they do not.
+
+    ``notes``: what staging said of the run's image on each host. A tag may have moved between two pulls.
+    """
+    digests: dict[str, list[str]] = {}
+    for host, note in notes.items():
+        if note and note.get("digest"):
+            digests.setdefault(str(note["digest"]), []).append(host)
+    if len(digests) < 2:
+        return None
+    texts = [f"{digest} on {', '.join(hosts)}" for digest, hosts in digests.items()]
+    return f"its hosts hold different images: {'; '.join(texts)}"
