@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .model import FAIL, PASS, UNKNOWN, WARN, entry
 from .needs import needs_of
@@ -11,7 +11,9 @@ from .needs import needs_of
 _SHOWN = 3
 SKEW_S = 1.0
 
-Facts = Mapping[str, Any]
+if TYPE_CHECKING:
+    # On Python 3.8 collections.abc's classes cannot be subscripted.
+    Facts = Mapping[str, Any]
 
 
 class Rule(NamedTuple):
