@@ -50,9 +50,8 @@ def test_slurm_chooses_and_all_runs_take_the_same_hosts(slurm: SlurmLab, tmp_pat
     # The bundle's script by hand, as a user may submit it where the bundle is shared.
     bundle = slurm.shared / "bundle"
     shutil.copytree(tmp_path / "bundle", bundle)
-    done = slurm.login.run(
-        "sbatch", "--wait", "--export=ALL,STAND_IN=true", "jobs/a/0/cloudai_sbatch_script.sh", cwd=bundle
-    )
+    submit = f"cd {bundle} && sbatch --wait --export=ALL,STAND_IN=true jobs/a/0/cloudai_sbatch_script.sh"
+    done = slurm.login.run("sh", "-c", submit, timeout=600)
     job = done.stdout.split()[-1]
     states = list(bundle.glob(f"results/by-hand-{job}/*/runs/a/0/state.json"))
     assert len(states) == 2

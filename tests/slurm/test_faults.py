@@ -18,7 +18,7 @@ WITH_IMAGE = '\n  [Tests.cmd_args]\n  docker_image_url = "127.0.0.1:1#team/none:
 AFTER = '\ndependencies = [{{type = "start_post_comp", id = "{}"}}]'
 
 
-def on(*hosts: str, limit: str = "5m") -> str:
+def on(*hosts: str, limit: str = "50m") -> str:
     """Lines of an entry that runs on these hosts."""
     names = ", ".join(f'"{host}"' for host in hosts)
     return f'nodes = [{names}]\ntime_limit = "{limit}"'

@@ -105,8 +105,8 @@ def test_a_lost_controller_loses_no_job(slurm: SlurmLab, tmp_path: Path) -> None
     bundle = tmp_path / "bundle"
     playbook = str(Path(COMPILER).with_name("ansible-playbook"))
     collected = slurm.lab.controller.run(
-        playbook, "collect.yml", "-e", f"deepep_results={run.session}",
-        cwd=bundle, env={"ANSIBLE_CONFIG": str(bundle / "ansible.cfg")}, check=False,
+        playbook, str(bundle / "collect.yml"), "-e", f"deepep_results={run.session}",
+        env={"ANSIBLE_CONFIG": str(bundle / "ansible.cfg")}, check=False,
     )  # fmt: skip
     assert (run.session / "a/0/slurm-job.toml").is_file(), collected.stdout + collected.stderr
     assert run.job("a/0")["state"] == "COMPLETED"

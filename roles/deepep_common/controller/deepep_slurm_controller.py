@@ -25,7 +25,7 @@ from deepep_host.slurm.fetch import JOB
 from deepep_host.slurm.job import Member, NotInPlan, members
 from deepep_host.slurm.jobs import handing_over, held, hopeless
 from deepep_host.slurm.records import complete_states, write_job
-from deepep_host.slurm.states import OVER, RUNS, WAITS
+from deepep_host.slurm.states import OVER, WAITS
 from deepep_host.state import new_state
 
 INLINE_BYTES = 1024 * 1024
@@ -95,7 +95,7 @@ class SlurmAction(DeepEPAction):
         started = before.get("started_at") or (now_iso() if found["phase"] != WAITS else None)
         since = before.get("since") if before.get("state") == found["state"] else time.time()
         session.take_note(key, "seen", {**now, "started_at": started, "since": since or time.time()})
-        if found["phase"] == RUNS and not handing_over(found):
+        if found["phase"] != WAITS:
             self._know_hosts(session, key, str(found["nodes"]))
         self._meeting(session, key, str(found["comment"]))
         for host in session.run(key)["hosts"]:

@@ -69,7 +69,7 @@ def _orders(session: Session, plan: Mapping[str, Any], keys: list[str]) -> Itera
             if chosen:
                 nodes = chosen[: len(run["hosts"])]
                 options = [f"--nodelist={','.join(nodes)}"] if len(nodes) == len(run["hosts"]) else []
-            elif any(action_has(session, other) for other in runs):
+            elif any(_under_way(session, other) for other in runs):
                 # Which hosts are the same is known once the first job has some.
                 continue
         script = (bundle / key / "cloudai_sbatch_script.sh").read_text(encoding="utf-8")
@@ -89,9 +89,8 @@ _KIND = {"start_post_comp": "afterok", "start_post_init": "after"}
 """Slurm's dependency for each of the scenario's that is one for Slurm too."""
 
 
-def action_has(session: Session, key: str) -> bool:
-    """Returns whether a run has a job."""
-    return session.note(key, "slurm") is not None
+def _under_way(session: Session, key: str) -> bool:
+    return session.note(key, "slurm") is not None and session.verdict(key) is None
 
 
 def first_hosts(session: Session, plan: Mapping[str, Any]) -> list[str] | None:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from ..program import host_slice
 
+ALL = "all"
+"""Names the one job of all runs, where they share an allocation."""
+
 
 class Member(NamedTuple):
     """One host of a run: its inventory name, its name in Slurm, its rank among the hosts."""
@@ -67,5 +70,7 @@ def slice_of(
 
 
 def only(plan: Mapping[str, Any], run: str) -> dict[str, Any]:
-    """Returns the part of the plan that one job needs."""
+    """Returns the part of the plan that one job needs; ``all`` is the job of all runs."""
+    if run == ALL:
+        return dict(plan)
     return {**plan, "runs": [one for one in plan["runs"] if one["id"] == run], "steps": []}
