@@ -64,13 +64,17 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _print_new(path: Path, key: tuple[str, str, str], printed: dict[tuple[str, str, str], int]) -> None:
-    """Prints the complete lines that were not printed yet."""
+    """Prints the complete lines that were not printed yet; a shorter file is another attempt's."""
+    start = printed.get(key, 0)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            start = start if path.stat().st_size >= start else 0
+            file.seek(start)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                print(f"[{key[0]} {key[1]} {key[2]}] {line[:-1].decode('utf-8', 'replace')}")
+                start += len(line)
     except FileNotFoundError:
         return
-    start = printed.get(key, 0)
-    end = data.rfind(b"\n") + 1
-    for line in data[start:end].decode("utf-8", "replace").splitlines():
-        print(f"[{key[0]} {key[1]} {key[2]}] {line}")
-    printed[key] = max(start, end)
+    printed[key] = start

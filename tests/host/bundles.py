@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,50 @@ def one_after_another(runs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     return [{"verb": verb, "run": run["id"]} for run in runs for verb in ("start", "await", "finish")]
 
 
+def settings_of(python: str, work_dir: Path | str, **changes: Any) -> Settings:
+    """Returns the settings of a host that runs the stand-in."""
+    settings = Settings(
+        launcher="ssh", container_runtime="none", program="bundled", backend="gloo", gpus_per_node=1,
+        python=python, cache_images_locally=False, image_cache_dir=None, work_dir=str(work_dir),
+        registries=(), master_interface="lo", env={}, container_mounts=(), container_privileged=True,
+        container_entrypoint=False, container_without=(), container_options=(), jit_cache_dir=None,
+        iterations_cap=None, warmups_cap=None, one_machine="here", rendezvous_timeout_s=30,
+        process_group_timeout_s=30, slurm=SlurmSettings(), slurm_node=None,
+    )  # fmt: skip
+    return replace(settings, **changes)
+
+
+def plan_of(
+    runs: Sequence[dict[str, Any]],
+    steps: Sequence[dict[str, str]] | None = None,
+    hosts: Sequence[str] = HOSTS,
+    connection: str = "local",
+    selftest: dict[str, str] | None = None,
+) -> Plan:
+    """Returns a plan of these runs, one after another where no steps are given."""
+    plan = {
+        "schema": 1,
+        "compiler_version": "0",
+        "scenario": {"name": "stand-ins", "description": None},
+        "launcher": "ssh",
+        "hosts": {
+            name: {
+                "connection": connection,
+                "groups": ["GAIA"],
+                "one_machine": "here" if connection == "local" else None,
+            }
+            for name in hosts
+        },
+        "runs": list(runs),
+        "steps": list(steps or one_after_another(runs)),
+        "reports": dict.fromkeys(WRITTEN, True),
+        "references": None,
+        "warnings": [],
+        "selftest": selftest or {},
+    }
+    return Plan.from_json(plan)
+
+
 class Bundle:
     """A bundle in a folder of the test, on two hosts of this machine."""
 
@@ -78,32 +123,12 @@ class Bundle:
         self.work_dir = folder / "work"
         self.results = self.folder / "results"
         hosts = {name: self._host(name, python, (variables or {}).get(name, {})) for name in HOSTS}
-        plan = {
-            "schema": 1,
-            "compiler_version": "0",
-            "scenario": {"name": "stand-ins", "description": None},
-            "launcher": "ssh",
-            "hosts": {
-                name: {"connection": "local", "groups": ["GAIA"], "one_machine": "here"} for name in HOSTS
-            },
-            "runs": list(runs),
-            "steps": list(steps or one_after_another(runs)),
-            "reports": dict.fromkeys(WRITTEN, True),
-            "references": None,
-            "warnings": [],
-            "selftest": selftest or {},
-        }
-        emit_bundle(Plan.from_json(plan), Inventory("tests", hosts, {"GAIA": HOSTS}), self.folder)
+        emit_bundle(
+            plan_of(runs, steps, selftest=selftest), Inventory("tests", hosts, {"GAIA": HOSTS}), self.folder
+        )
 
     def _host(self, name: str, python: str, variables: dict[str, Any]) -> Host:
-        settings = Settings(
-            launcher="ssh", container_runtime="none", program="bundled", backend="gloo", gpus_per_node=1,
-            python=python, cache_images_locally=False, image_cache_dir=None, work_dir=str(self.work_dir),
-            registries=(), master_interface="lo", env={}, container_mounts=(), container_privileged=True,
-            container_entrypoint=False, container_without=(), container_options=(), jit_cache_dir=None,
-            iterations_cap=None, warmups_cap=None, one_machine="here", rendezvous_timeout_s=30,
-            process_group_timeout_s=30, slurm=SlurmSettings(), slurm_node=None,
-        )  # fmt: skip
+        settings = settings_of(python, self.work_dir)
         own = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         return Host(name, ("GAIA",), "local", settings, {**own, **variables})
 
