@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -10,7 +11,7 @@ from compiler.diagnostics.codes import finding, prevents
 from compiler.diagnostics.model import Diagnostic
 from compiler.inventory.model import Host, Inventory, Settings
 from compiler.inventory.nodes import Choice
-from compiler.plan import command, hooks, slurm
+from compiler.plan import command, hooks, nsys, slurm
 from compiler.plan.checks import RunChecks
 from compiler.plan.config import config
 from compiler.plan.environment import environment
@@ -290,6 +291,7 @@ class _Parts:
             case.arguments,
             tuple(case.env.items()),
             tuple(entry.extra_cmd_args.items()),
+            json.dumps(entry.definition.get("nsys")),
             entry.extra_container_mounts,
             id(settings),
             hosts,
@@ -307,9 +309,11 @@ class _Parts:
             requested=requested,
             cmd_args={name: value for name in _ARGUMENTS if (value := getattr(arguments, name)) is not None},
             env=environment(settings, case.env),
-            argv=command.bundled(hosts, settings, extra)
+            argv=command.bundled(hosts, settings, extra, nsys.of_ranks(entry.definition.get("nsys")))
             if settings.program == "bundled"
-            else command.of_image(hosts, settings, arguments, extra),
+            else command.of_image(
+                hosts, settings, arguments, extra, nsys.of_host(entry.definition.get("nsys"))
+            ),
             mounts=command.mounts(arguments, settings, entry.extra_container_mounts),
         )
 

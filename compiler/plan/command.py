@@ -19,13 +19,17 @@ _IMAGE_PROGRAMS = {
 """Where the seed page's image has its programs."""
 
 
-def bundled(hosts: int, settings: Settings, extra: Mapping[str, str]) -> tuple[Text, ...]:
-    """Returns torchrun with one process per rank; the interpreter is the host's own."""
+def bundled(
+    hosts: int, settings: Settings, extra: Mapping[str, str], profiler: tuple[Text, ...] = ()
+) -> tuple[Text, ...]:
+    """Returns torchrun with one process per rank; the interpreter is the host's own. profiler: words that
+    start each rank (nsys.py)."""
     return (
         Join((Variable.PYTHON,)),
         "-m",
         "torch.distributed.run",
         *_rendezvous(hosts, settings.gpus_per_node, settings),
+        *(("--no-python", *profiler, Join((Variable.PYTHON,))) if profiler else ()),
         Join((Variable.PROGRAM_DIR, "/deepep_bench")),
         Join(("--config=", Variable.RUN_DIR, "/config.yaml")),
         Join(("--output-dir=", Variable.RUN_DIR)),
@@ -34,10 +38,18 @@ def bundled(hosts: int, settings: Settings, extra: Mapping[str, str]) -> tuple[T
 
 
 def of_image(
-    hosts: int, settings: Settings, arguments: Arguments, extra: Mapping[str, str]
+    hosts: int,
+    settings: Settings,
+    arguments: Arguments,
+    extra: Mapping[str, str],
+    profiler: tuple[Text, ...] = (),
 ) -> tuple[Text, ...]:
-    """Returns torchrun with one process per host: the image's program spawns the ranks itself."""
+    """Returns torchrun with one process per host: the image's program spawns the ranks itself.
+
+    profiler: words that start it (nsys.py).
+    """
     return (
+        *profiler,
         "torchrun",
         *_rendezvous(hosts, 1, settings),
         _IMAGE_PROGRAMS[arguments.mode],

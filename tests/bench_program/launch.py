@@ -69,9 +69,11 @@ def start(
     environment: Mapping[str, str],
     arguments: Sequence[str] = (),
     of_host: Mapping[int, Mapping[str, Any]] | None = None,
+    profiler: Sequence[str] = (),
     **config: Any,
 ) -> list[Process]:
-    """One torchrun agent per host; their output goes to <folder>/<host>.txt. of_host: what differs there."""
+    """One torchrun agent per host; their output goes to <folder>/<host>.txt. of_host: what differs there.
+    profiler: words that start each rank; RUN_DIR in them is the host's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     agents = []
@@ -84,7 +86,7 @@ def start(
             f"--nnodes={hosts}", f"--nproc-per-node={ranks_per_host}", f"--node-rank={node}",
             "--master-addr=127.0.0.1", f"--master-port={port}", "--rdzv-backend=static",
             "--rdzv-conf=timeout=60", "--max-restarts=0", "--monitor-interval=0.5",
-            str(PROGRAM), f"--config={config_file}", f"--output-dir={folder / host}", *arguments,
+            *profiler, str(PROGRAM), f"--config={config_file}", f"--output-dir={folder / host}", *arguments,
         ]  # fmt: skip
         given = {
             **clean_environment(),
@@ -92,6 +94,7 @@ def start(
             "DEEPEP_STAMP": "20260102_030405",
             **environment,
         }
+        command = [word.replace("RUN_DIR", str(folder / host)) for word in command]
         agents.append(starter.start("torchrun", command, given, folder / f"{host}.txt"))
     return agents
 
@@ -121,7 +124,11 @@ def run(
     ranks_per_host: int = 2,
     fault: str = "",
     arguments: Sequence[str] = (),
+    profiler: Sequence[str] = (),
     **config: Any,
 ) -> Finished:
     environment = {"DEEPEP_BENCH_FAULT": fault} if fault else {}
-    return finish(start(starter, folder, hosts, ranks_per_host, environment, arguments, **config), folder)
+    return finish(
+        start(starter, folder, hosts, ranks_per_host, environment, arguments, None, profiler, **config),
+        folder,
+    )

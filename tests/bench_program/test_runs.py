@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from compiler.plan import nsys
+from compiler.plan.model import Text, Variable
 from tests.bench_program.launch import REPO, run
 from tests.bench_program.processes import Forked, Starter
 
@@ -17,6 +19,7 @@ SCHEMA = Draft202012Validator(
     format_checker=Draft202012Validator.FORMAT_CHECKER,
 )
 
+NSYS = REPO / "tests" / "bench_program" / "stand_in" / "nsys_stand_in"
 STANDARD = ["dispatch", "combine"]
 LOW_LATENCY = ["dispatch", "combine", "both"]
 
@@ -60,7 +63,12 @@ def test_two_hosts(
 ) -> None:
     # one of them exactly as on hosts
     starter: Starter = request.getfixturevalue("afresh" if config.get("use_kineto_profiler") else "forked")
-    done = run(starter, tmp_path, hosts=2, ranks_per_host=2, **config)
+    profiler: list[str] = []
+    if config.get("use_kineto_profiler"):
+        # the words that a plan with nsys has there (compiler/plan/nsys.py), with a stand-in for nsys
+        words = [part_text(word) for word in nsys.of_ranks({"nsys_binary": str(NSYS), "trace": "cuda"})]
+        profiler = ["--no-python", *words, str(request.getfixturevalue("torch_python"))]
+    done = run(starter, tmp_path, hosts=2, ranks_per_host=2, profiler=profiler, **config)
     assert done.codes == [0, 0], done.text
     records = done.records()
     SCHEMA.validate(records)
@@ -80,11 +88,20 @@ def test_two_hosts(
     check_files(done.folders, records[0], row_bytes)
     traces = [path.name for folder in done.folders for path in sorted(folder.glob("traces/*"))]
     if config.get("use_kineto_profiler"):
-        assert traces == [f"rank-000{rank}.json" for rank in range(4)]
+        kineto, reports = traces[2:4] + traces[6:], traces[:2] + traces[4:6]
+        assert kineto == [f"rank-000{rank}.json" for rank in range(4)]
+        assert reports == [f"nsys-{rank}.nsys-rep" for rank in range(4)]
         trace = json.loads((done.folders[1] / "traces" / "rank-0003.json").read_text())
         assert {"dispatch", "combine"} <= {event.get("name") for event in trace["traceEvents"]}
     else:
         assert traces == []
+
+
+def part_text(word: Text) -> str:
+    """A word of a plan, with RUN_DIR for the run's folder."""
+    if isinstance(word, str):
+        return word
+    return "".join(part.name if isinstance(part, Variable) else part for part in word.parts)
 
 
 def check_times_and_bytes(record: dict[str, Any], row_bytes: int) -> None:

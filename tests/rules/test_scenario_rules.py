@@ -175,7 +175,6 @@ def test_sweeps_that_explode(tmp_path: Path) -> None:
         "agent_metrics = ['x']",
         "agent_reward_function = 'negative'",
         "agent_config = {random_seed = 1}",
-        "nsys = {enable = true}",
         "git_repos = [{url = 'x', commit = 'y'}]",
     ],
 )

@@ -117,11 +117,11 @@ def prepare(
     python: str,
     jit_cache_dir: str = "",
 ) -> None:
-    """Writes what the run needs into its directory: launch.json, config.yaml, env_vars.sh, logs/.
+    """Writes what the run needs into its directory: launch.json, config.yaml, env_vars.sh, folders.
 
     In a container the environment is made there (:mod:`deepep_host.inside`), from enter.json.
     """
-    for name in ("logs", "results"):
+    for name in ("logs", "results", "traces"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     keep_reserve(folder)
     variables = {
