@@ -247,7 +247,7 @@ def _cells() -> list[Cell]:
                 {},
                 staging={
                     "verdicts": NOT_RUN,
-                    "names": ("node2", "No space left on device"),
+                    "names": ("node2", "MiB free"),
                     "collected": (),
                 },
                 rendezvous={"names": ("node2", "disk")},

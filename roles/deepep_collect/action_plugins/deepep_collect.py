@@ -38,6 +38,7 @@ class ActionModule(DeepEPAction):
     """Without ``run``: all runs of the session that this host took part in and that are not complete yet."""
 
     ARGUMENTS = frozenset({"session", "run", "work_dir", "limit_mb", "lost_after_s"})
+    RETRIES = 0
 
     def act(self) -> dict[str, Any]:
         key = self.argument("run")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ _VERBS = {
 """Modules that do what the staged program does too (deepep_host/verbs.py)."""
 
 
+RETRY_S = 3.0
+
+
 class Answer(NamedTuple):
     """What became of one module on a host: ``problem`` is None where it did its work."""
 
@@ -45,6 +49,8 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
     _requires_connection = False
     TRANSFERS_FILES = False
     ARGUMENTS: frozenset[str] = frozenset()
+    RETRIES = 1
+    """How often a host that cannot be reached is asked again; 0 for plugins with a patience of their own."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Runs the action; errors of ours become one clear line, never a traceback."""
@@ -93,7 +99,20 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
         return Session(*(str(given[field]) for field in Session._fields))
 
     def call(self, module: str, **arguments: Any) -> Answer:
-        """Runs a module on this task's host, or has the program staged there do the same."""
+        """Runs a module on this task's host, or has the program staged there do the same.
+
+        A host out of reach is asked ``RETRIES`` times more: its network or its sshd may have been away for a
+        moment. Modules may be run twice: a run that was started stays as it is.
+        """
+        answer = self._call(module, arguments)
+        for _ in range(self.RETRIES):
+            if not answer.unreachable:
+                break
+            time.sleep(RETRY_S)
+            answer = self._call(module, arguments)
+        return answer
+
+    def _call(self, module: str, arguments: dict[str, Any]) -> Answer:
         staged = self._staged() if module in _VERBS else None
         answer = self._ask_staged(staged, _VERBS[module], arguments) if staged else None
         if answer is not None:

@@ -28,6 +28,7 @@ class ActionModule(DeepEPAction):
     """
 
     ARGUMENTS = frozenset({"session", "run", "work_dir", "poll_s", "settle_s", "lost_after_s"})
+    RETRIES = 0
 
     def act(self) -> dict[str, Any]:
         key = self.argument("run")

@@ -158,7 +158,8 @@ def _judge(
         notes += unknown
         if references:
             rest += _check_references(results, hardware, references)
-        reasons = _order(ends, _log_reasons(evidence, ends), rest)
+        named = any(scan.blamed for scan in evidence.logs.values())
+        reasons = _order(ends, _log_reasons(evidence, ends), rest, named)
     notes += [f"{host}: {'; '.join(words)} during the run" for host, words in rose(evidence).items()]
     suspect = find_suspect(evidence, reasons)
     digests = {image.digest for image in images_of(evidence).values()}
@@ -257,13 +258,14 @@ def _log_reasons(evidence: Evidence, ends: list[Reason], victims: bool = True) -
     return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
 
-def _order(ends: list[Reason], logs: list[Reason], rest: list[Reason]) -> list[Reason]:
-    """Puts the cause first and marks what follows from it."""
+def _order(ends: list[Reason], logs: list[Reason], rest: list[Reason], named: bool) -> list[Reason]:
+    """Puts the cause first and marks what follows from it. ``named``: ranks say who failed first."""
     wrong = [r for r in rest if r["code"] == "wrong-data"]
     rest = [r for r in rest if r["code"] != "wrong-data"]
-    silent = ends and ends[0]["code"] in ("host-lost", "stood-still")
-    if ends and (ends[0]["code"] == "time-limit" or (silent and all(r["consequence"] for r in logs))):
-        # What the others wrote while they waited in vain says less.
+    first = ends[0]["code"] if ends else "stopped"
+    # What the others wrote when their peer was gone says less than how the first one ended.
+    victims = first != "stopped" and not wrong and all(r["consequence"] for r in logs)
+    if first == "time-limit" or (victims and (not named or first in ("host-lost", "stood-still"))):
         primary = [*ends[:1], *wrong, *logs, *ends[1:]]
     else:
         primary = [*wrong, *logs, *ends]
