@@ -121,7 +121,7 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
             values = self._execute_module(module_name=module, module_args=arguments, task_vars=self._vars)
         except AnsibleConnectionFailure as error:
             self._reset()
-            return Answer({}, f"host {self.host} is unreachable: {_one_line(error)}", True)
+            return Answer({}, f"host {self.host} is unreachable: {_why_unreachable(error, self.host)}", True)
         except AnsibleError as error:
             return Answer({}, f"module {module} did not run on {self.host}: {_one_line(error)}", False)
         self._facts.update(values.pop("ansible_facts", None) or {})
@@ -150,7 +150,7 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
             done = self._low_level_execute_command(command, in_data=json.dumps(arguments).encode("ascii"))
         except AnsibleConnectionFailure as error:
             self._reset()
-            return Answer({}, f"host {self.host} is unreachable: {_one_line(error)}", True)
+            return Answer({}, f"host {self.host} is unreachable: {_why_unreachable(error, self.host)}", True)
         except AnsibleError:
             return None
         _, mark, text = done["stdout"].rpartition("@deepep@")
@@ -187,6 +187,16 @@ def _why(values: dict[str, Any]) -> str:
             texts.append(lines[-1] if lines[0].startswith("Traceback") else lines[0])
             break
     return ": ".join(text for text in texts if text) or "the module failed without a message"
+
+
+def _why_unreachable(error: Exception, host: str) -> str:
+    text = _one_line(error)
+    if "HOST IDENTIFICATION HAS CHANGED" in text:
+        return (
+            "its host key is not the one that is known: it was installed anew, or another machine answers in "
+            f"its place. If you know why, ssh-keygen -R {host}, and log in once to accept the new key"
+        )
+    return text
 
 
 def _one_line(error: Exception) -> str:
