@@ -1,0 +1,48 @@
+"""Runs over SSH on four real hosts: any number of forks, users who are not root, jump hosts, interfaces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.lab import Lab
+from tests.cluster.runs import Launched
+
+pytestmark = pytest.mark.cluster
+
+
+def test_a_plain_user_behind_a_jump_host_with_fewer_forks_than_hosts(lab: Lab, tmp_path: Path) -> None:
+    with lab.behind_jump_host() as option:
+        run = Launched(
+            lab,
+            tmp_path,
+            lab.hosts,
+            stand_in="*:timing:lasts=3",
+            options=["--forks", "2", "--user", "perf"],
+            variables={"ansible_ssh_common_args": option, "deepep_master_interface": "eth0"},
+        )
+        assert run.finish() == 0, run.output() + run.ansible_log()
+    assert run.verdict()["verdict"] == "PASS"
+    launch = json.loads((run.session / "Tests.1" / "0" / "launch.json").read_text())
+    assert launch["master_addr"] == lab.hosts[0].address
+    for host in lab.hosts:
+        assert not host.of_benchmark()
+        assert not host.exists("/var/tmp/deepep-root"), "done as root"  # noqa: S108
+
+
+def test_a_user_who_becomes_root(lab: Lab, tmp_path: Path) -> None:
+    run = Launched(lab, tmp_path, lab.hosts[:2], options=["--user", "ops", "--become"])
+    assert run.finish() == 0, run.output() + run.ansible_log()
+    assert run.verdict()["verdict"] == "PASS"
+    assert not lab.hosts[0].exists("/var/tmp/deepep-ops"), "not done as root"  # noqa: S108
+
+
+def test_an_interface_that_is_not_there_is_named(lab: Lab, tmp_path: Path) -> None:
+    run = Launched(lab, tmp_path, lab.hosts[:2], variables={"deepep_master_interface": "ib9"})
+    assert run.finish() == 3, run.output()
+    found = run.verdict()
+    assert found["verdict"] == "NOT_RUN"
+    assert "ib9" in found["reasons"][0]["text"]
+    assert "eth0" in found["reasons"][0]["text"], "it says which ones there are"
