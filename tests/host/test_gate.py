@@ -72,3 +72,29 @@ def test_a_hook_that_completed_lets_its_run_start(session: Session, verdict: str
 def test_the_hook_after_a_run_follows_however_that_ended(session: Session, verdict: str) -> None:
     ended(session, MAIN, verdict)
     assert refused(session, POST) is None
+
+
+def test_only_what_was_started_and_is_not_whole_here_may_have_more_on_its_hosts(session: Session) -> None:
+    run = session.run(MAIN)
+    assert not session.unsettled(run)
+    session.take_note(MAIN, "rendezvous", {"master_port": 1})
+    assert session.unsettled(run)
+    ended(session, MAIN, "FAIL")
+    assert session.unsettled(run)
+    session.take_note(MAIN, "collected-node1", {"complete": True})
+    assert session.unsettled(run)
+    assert not session.unsettled(run, "node1")
+    session.take_note(MAIN, "collected-node2", {"complete": True})
+    assert not session.unsettled(run)
+    session.take_note(MAIN, "collected-node2", {"complete": False})
+    ended(session, MAIN, "PASS")
+    assert not session.unsettled(run)
+
+
+def test_a_run_that_an_execution_keeps_is_not_looked_for(session: Session) -> None:
+    session.take_note(MAIN, "rendezvous", {"master_port": 1})
+    session.update(executions=[{"run_id": "a", "repeated": None}, {"run_id": "b", "repeated": [PRE]}])
+    assert (session.kept(PRE), session.kept(MAIN)) == (False, True)
+    assert not session.unsettled(session.run(MAIN))
+    session.skip(MAIN, "it shall stay as it is")
+    assert session.skipped(MAIN) is None

@@ -133,7 +133,7 @@ class Session(NamedTuple):
         It was started, and has no verdict or was not fetched whole: the controller or the network was lost.
         """
         key = run["id"]
-        if self.skipped(key) or not self.started(key) or self.verdict(key) == "PASS":
+        if self.kept(key) or self.skipped(key) or not self.started(key) or self.verdict(key) == "PASS":
             return False
         hosts = [host] if host else [member["name"] for member in run["hosts"]]
         notes = [self.note(key, "collected-" + name) or {} for name in hosts]
