@@ -342,7 +342,7 @@ def test_a_puller_that_loses_power_is_replaced(lab: Lab, make: Make, push: Push,
     staging = make(image, hosts)
     process = staging.start("-e", "cleanup=false")
     try:
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 300
         puller = None
         while puller is None and time.monotonic() < limit:
             time.sleep(0.2)
@@ -438,13 +438,13 @@ def test_what_a_killed_run_leaves_in_memory_is_removed_by_the_next(
     host.run("touch", f"{STAND_IN}/hang")
     staging = make(image, [host], "enroot")
     process = staging.start("-e", "cleanup=false")
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 300
     while not in_memory(host) and time.monotonic() < limit:
         time.sleep(0.1)
     lab.controller.vanish()
     for word in ("image_agent.py", "enroot", "sleep 600"):
         host.signal(word, signal.SIGKILL)
-    process.wait(60)
+    process.wait(120)
     (left,) = in_memory(host)
     assert find_text(host.root(MEMORY), registry.PASSWORD.encode())
     host.run("rm", f"{STAND_IN}/hang")
