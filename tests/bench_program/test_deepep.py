@@ -30,6 +30,7 @@ def run_stand_in(
     environment = {
         "PYTHONPATH": f"{STAND_IN}:{PROGRAM.parent}",
         "DEEPEP_STAND_IN": version,
+        "EP_JIT_CACHE_DIR": str(folder / "jit"),
         "DEEPEP_BENCH_FAULT": fault,
     }
     return finish(start(starter, folder, 1, 2, environment, **config), folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from ..config import Config
 from ..device import Device
 from ..errors import RefusedError
+from ..jit_cache import settle as settle_jit_cache
 from ..kernel_limits import refuse, v2_problems
 from ..own_test import PROFILED_APART, PROFILED_CALLS, kernel_parts, mean
 from ..tuning import Candidate, Tuned, best, slowest_mean, sm_counts
@@ -43,6 +45,14 @@ class DeepEPV2Backend(DeepEPBase):
     def _prepare_environment(self) -> None:
         if self.world.num_hosts == 1:
             self._set_default("EP_DISABLE_GIN", "1", "one host needs no network")
+        told = settle_jit_cache(self._package.version, self._architecture(), os.environ)
+        if told:
+            self._settled.append(told)
+
+    def _architecture(self) -> str:
+        if self.device.type != "cuda":
+            return self.device.type
+        return "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
 
     def _open_buffer(self, group: Any) -> Any:
         elastic, config = self._package.module.ElasticBuffer, self.config
