@@ -55,7 +55,12 @@ def main(folder: Path) -> int:
     ]
     lines += ["## Overview\n", "| fault | " + " | ".join(PHASES) + " |", "|---|" + "---|" * len(PHASES)]
     for fault in stand_in:
-        cells = [_short(seen.get((fault, phase)), (fault, phase) in quick) for phase in PHASES]
+        cells = [
+            "(not caused)"
+            if (fault, phase) in missing
+            else _short(seen.get((fault, phase)), (fault, phase) in quick)
+            for phase in PHASES
+        ]
         lines.append(f"| {fault} | " + " | ".join(cells) + " |")
     lines += ["", "An empty cell: the fault makes no sense in that phase.\n"]
     lines += ["## What the first reason says\n", COLUMNS]
