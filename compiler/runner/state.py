@@ -28,11 +28,13 @@ class RunState:
     limit_s: float
     hosts: tuple[str, ...]
     seen: tuple[HostState, ...]
+    started: bool = False
+    """Whether it may be on its hosts, though nobody has seen it there: the controller may be lost since."""
 
     @property
     def under_way(self) -> bool:
         """Started on a host and not judged yet."""
-        return self.verdict is None and bool(self.seen)
+        return self.verdict is None and (self.started or bool(self.seen))
 
 
 def runs(session: Path) -> Iterator[RunState]:
@@ -50,6 +52,7 @@ def runs(session: Path) -> Iterator[RunState]:
             limit_s=float(run["time_limit_s"]),
             hosts=names,
             seen=tuple(_host(name, state) for name, state in seen if state),
+            started=(notes / "rendezvous.json").is_file(),
         )
 
 

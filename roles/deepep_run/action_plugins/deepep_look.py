@@ -26,7 +26,7 @@ class ActionModule(DeepEPAction):
             run["id"]: {stream: _size(self._path(session, run["id"], stream)) for stream in STREAMS}
             for run in session.plan()["runs"]
             if any(member["name"] == self.host for member in run["hosts"])
-            and session.host_state(run["id"], self.host) is not None
+            and session.started(run["id"])
             and session.verdict(run["id"]) is None
         }
         if not wanted:
