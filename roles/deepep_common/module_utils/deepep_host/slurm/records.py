@@ -53,7 +53,7 @@ def complete_states(
                 state.update(outcome=outcome, exit_code=None, cause=text)
                 state["first_failure_at"] = None if outcome == "stopped" else state["ended_at"]
             if state.get("outcome") == "stopped":
-                state["cause"] = cause or text
+                state["cause"] = cause or _first_failure(own, member.name) or text
         else:
             before = {**new_state(session.run_id, run, member.name), **state}
             if not state:
@@ -63,6 +63,16 @@ def complete_states(
         session.keep_host_state(run, member.name, state)
         states[member.name] = state
     return states
+
+
+def _first_failure(own: Mapping[str, Mapping[str, Any] | None], host: str) -> str | None:
+    """Returns which other host failed first, as ``await`` says it over SSH: that ended the others."""
+    failures = sorted(
+        (str(state["first_failure_at"]), other, str(state.get("cause") or state.get("outcome")))
+        for other, state in own.items()
+        if state and state.get("first_failure_at") and other != host
+    )
+    return f"{failures[0][1]} failed first: {failures[0][2]}" if failures else None
 
 
 def _ended_by_slurm(state: Mapping[str, Any], final: Mapping[str, Any]) -> bool:

@@ -1,0 +1,40 @@
+"""The bundled benchmark passes as a Slurm job, with every file that the seed page lists."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.slurm import SlurmLab
+from tests.slurm.session import Run, write_scenario
+
+pytestmark = pytest.mark.cluster
+
+SEED_PAGE = (
+    "cloudai_sbatch_script.sh", "config.yaml", "env_vars.sh", "hostfile.txt", "stdout.txt", "stderr.txt",
+    "slurm-job.toml", "test-run.toml", "metadata/node-gaia-1.toml", "metadata/node-gaia-2.toml",
+)  # fmt: skip
+
+
+def test_gloo_on_two_hosts_passes(slurm: SlurmLab, torch_python: Path, tmp_path: Path) -> None:
+    lines = 'nodes = "GAIA:standard_nodes:2"\ntime_limit = "20m"'
+    scenario = write_scenario(tmp_path, {"real": ("", lines)})
+    run = Run(
+        slurm, tmp_path, scenario, deepep_python=str(torch_python),
+        deepep_rendezvous_timeout_s=600, deepep_process_group_timeout_s=600,
+    )  # fmt: skip
+    out = run.finish()
+    assert run.process.returncode == 0, out
+    assert "1 PASS" in out
+    for name in SEED_PAGE:
+        assert (run.session / "real/0" / name).is_file(), name
+    (results,) = (run.session / "real/0/results").iterdir()
+    assert results.name.startswith("benchmark_2_ranks_")
+    assert run.job("real/0")["state"] == "COMPLETED"
+    metadata = tomllib.loads((run.session / "real/0/metadata/node-gaia-2.toml").read_text())
+    names = (metadata["host"]["inventory_name"], metadata["host"]["slurm_node"], metadata["host"]["hostname"])
+    assert names == ("gaia-2", "node2", "node2")
+    assert metadata["slurm"]["job_id"] == str(run.job("real/0")["job_id"])
+    assert not list(slurm.shared.glob("deepep-root/*"))
