@@ -84,7 +84,6 @@ def test_ctrl_c_ends_the_jobs_and_keeps_what_they_have(slurm: SlurmLab, tmp_path
     assert run.process.returncode == 130, out
     assert "interrupted" in run.said("runs/0")
     assert "begun" in (run.session / "runs/0/stdout.txt").read_text()
-    run.tell("Ctrl-C while the job runs", "runs/0")
     assert run.verdict("waits/0")["verdict"] == "NOT_RUN"
     assert slurm.jobs() == []
     for host in slurm.hosts[:2]:
