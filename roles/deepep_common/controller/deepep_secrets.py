@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from deepep_host.registry import Login
 from deepep_host.session import Session
 
 VARIABLE = "deepep_image_credentials"
+DAY_S = 86400.0
 
 
 class CredentialsError(Exception):
@@ -81,6 +83,10 @@ def transfer(session: Session) -> dict[str, str]:
     """Returns certificate, key and token of a session; the first worker that asks makes them."""
     path = transfer_path(session)
     if not path.exists():
+        for left in path.parent.glob("deepep-transfer-*.json"):
+            # Of a session whose playbook was killed: its servers have ended long ago.
+            if left.stat().st_uid == os.geteuid() and time.time() - left.stat().st_mtime > DAY_S:
+                left.unlink()
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         write_bytes(fresh, json.dumps(_make()).encode("ascii"), mode=0o600)
         try:
