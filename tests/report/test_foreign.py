@@ -164,7 +164,7 @@ def test_a_result_directory_of_cloudai(tmp_path: Path, open_page: Open) -> None:
     text = page.inner_text("main")
     for piece in (
         "43.50 GB/s",
-        "Nothing of it can be verified",
+        "nothing proves its data",
         "dispatch (elastic)",
         "illegal memory access",
     ):
