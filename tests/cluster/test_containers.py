@@ -357,7 +357,7 @@ def test_the_images_user_and_entry_point_do_not_matter_unless_asked_for(box: Box
 def test_a_missing_mount_and_an_image_that_was_not_staged_are_refused_at_once(box: Box) -> None:
     found = box.start("say=x", mounts=("/nonexistent:/data",))
     assert "the mount's source /nonexistent does not exist on this host" in found["refused"]
-    found = box.start("say=x", image={"runtime": "enroot", "id": "/a.sqsh"})
+    found = box.start("say=x", image={"runtime": "enroot", "id": "/a.sqsh", "digest": None})
     assert f"image {IMAGE} was staged for enroot" in found["refused"]
 
 

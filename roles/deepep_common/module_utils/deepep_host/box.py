@@ -24,6 +24,9 @@ STACKS_S = 12.0
 SETTLE_S = 2.0
 """Beyond the grace: for the container to end by itself once its program has."""
 
+OUT_OF_MEMORY = "killed by OOM (out of memory)"
+"""How the cause begins where the kernel ended the program for memory: what follows says whose."""
+
 
 class Ending(NamedTuple):
     """How a container ended. ``started`` is false where the program never ran."""
@@ -211,7 +214,7 @@ class Box:
         held = (
             f"its memory limit of {limit // 2**20} MiB was reached" if limit else "the host's memory was full"
         )
-        return f"killed by OOM (out of memory): {held}; {what}"
+        return f"{OUT_OF_MEMORY}: {held}; {what}"
 
     def left_inside(self) -> list[str]:
         """Returns the processes that the program left running in its container; they are ended."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import container, counters, engine, last_words, processes, stacks, trouble
-from .box import SETTLE_S, Box
+from .box import OUT_OF_MEMORY, SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
 from .lock import HostInUse, acquire
@@ -393,7 +393,7 @@ class Supervisor:
         if outcome == "exited" and code == 0:
             self._state.update(still=[], first_failure_at=None)
         elif outcome != "stopped" or self._state["still"]:
-            cause = "; ".join(filter(None, [*self._troubles(), cause]))
+            cause = "; ".join(filter(None, [*self._troubles(cause or ""), cause]))
         state = ended(self._state, outcome, cause or None, code)
         state["elapsed_s"] = round(time.monotonic() - self._started, 3)
         if self._lock is not None:
@@ -407,13 +407,14 @@ class Supervisor:
             + (f": {cause}" if cause else "")
         )
 
-    def _troubles(self) -> list[str]:
-        """Returns what this host knows that explains a failure."""
+    def _troubles(self, cause: str) -> list[str]:
+        """Returns what this host knows that explains a failure, beyond what ``cause`` says already."""
         found = []
         if self._state["still"]:
             found.append(f"stopped by a signal (SIGSTOP or a debugger): {', '.join(self._state['still'])}")
         killed = trouble.out_of_memory_kills() - self._killed_before
-        if killed > 0:
+        # A container knows better whose memory it was: its own limit is no trouble of the host.
+        if killed > 0 and not cause.startswith(OUT_OF_MEMORY):
             found.append(f"the host ran out of memory: the kernel killed {killed} process(es) meanwhile")
         if trouble.disk_is_full(self._folder):
             found.append(f"the disk is full (No space left on device) at {self._folder}")
