@@ -16,10 +16,11 @@ pytestmark = pytest.mark.cluster
 
 
 def test_one_job_holds_all_runs_one_after_another(slurm: SlurmLab, tmp_path: Path) -> None:
+    # One job has the time of all its runs: no more than the partition's 60 minutes.
     scenario = write_scenario(tmp_path, {
-        "first": ("echo one", on("gaia-1", "gaia-2")),
-        "fails": ("exit 4", on("gaia-3")),
-        "never": ("echo three", on("gaia-1") + AFTER.format("fails")),
+        "first": ("echo one", on("gaia-1", "gaia-2", limit="15m")),
+        "fails": ("exit 4", on("gaia-3", limit="15m")),
+        "never": ("echo three", on("gaia-1", limit="15m") + AFTER.format("fails")),
     })  # fmt: skip
     run = Run(slurm, tmp_path, scenario, deepep_slurm_one_job=True, deepep_slurm_shared_dir=None)
     out = run.finish()
