@@ -154,7 +154,7 @@ class Bundle:
 
     def session(self) -> Path:
         """Returns the only result directory."""
-        (folder,) = self.results.iterdir()
+        (folder,) = filter(Path.is_dir, self.results.iterdir())
         return folder
 
     def json(self, name: str) -> Any:
