@@ -15,7 +15,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 TORCH_PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint bench docs wheel clean
+.PHONY: help run test test-slow faults lint bench docs wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,8 +23,11 @@ help: ## List the targets
 run: $(VENV)/.run $(TORCH_VENV)/.done ## Compile and run the seed page's scenario on two local hosts, show the table and the report
 	$(BIN)/deepep-compiler run $(SCENARIO) --inventory $(INVENTORY) --results-dir $(RESULTS)
 
-test: $(VENV)/.dev $(TORCH_VENV)/.done browser lab ## Run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev $(TORCH_VENV)/.done browser lab ## Run the tests that CI runs
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+test-slow: $(VENV)/.dev $(TORCH_VENV)/.done lab ## Run the long tests on the test bed (not part of CI)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
 
 faults: $(VENV)/.dev $(TORCH_VENV)/.done lab ## Cause every fault on real hosts, write docs/faults.md (up to an hour)
 	rm -rf build/faults-seen

@@ -129,6 +129,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, dict[str, An
     seen["once"], _ = site.communicate(timeout=1800)
     seen["code"] = site.returncode
     seen["verdicts"] = verdicts(bundle)
+    seen["going"] = bundle.json("going/0/launch.json")["run_id"]
     (folder / "fixed").touch()
     seen["again"] = call("run", "--resume", str(bundle.session()))
     return bundle, seen
@@ -138,7 +139,7 @@ def test_a_run_that_goes_on_without_its_controller_is_found_and_judged_not_repea
     bundle, seen = lost
     assert seen["code"] == 3, seen["once"]
     assert "looking on the hosts for what is left of load/0, going/0" in seen["once"]
-    assert bundle.json("going/0/launch.json")["run_id"] == seen["first"]
+    assert seen["going"] == seen["first"]
     assert seen["verdicts"]["going/0"] == "PASS", seen["once"]
     assert seen["verdicts"]["before/0"] == "PASS"
 

@@ -182,7 +182,8 @@ def _receive(answer: Any, target: Incoming, missing: list[int], peer: str) -> No
             target.start_piece(index)
         while left:
             try:
-                data = answer.read(min(CHUNK, left))
+                # What is there, not all that was asked for: others wait for it behind this host.
+                data = answer.read1(min(CHUNK, left))
             except (OSError, http.client.HTTPException) as error:
                 raise Lost(f"{peer} stopped sending: {_text(error)}") from error
             if not data:
