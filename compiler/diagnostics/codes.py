@@ -160,7 +160,7 @@ CODES = (
          "UE8M0 scales are powers of two, which round_scale makes (DeepEP csrc/legacy/buffer.hpp:1535).",
          "Set round_scale = true.",
          "DeepEP 1.2.1 csrc/deep_ep.cpp:1158; DeepEP 2.1.0 csrc/legacy/buffer.hpp:1535"),
-    Code("DEP305", "routing-impossible", E, "the routing's arguments do not fit together",
+    Code("DEP306", "routing-impossible", E, "the routing's arguments do not fit together",
          "Tokens could not be routed this way.", "Name the trace, or change the groups or num_topk."),
     # 4xx: launch and environment
     Code("DEP401", "bad-env-name", E, "a name cannot be an environment variable",

@@ -13,6 +13,12 @@ def inventory_files(system: System) -> Iterator[tuple[str, str]]:
     """Yields path in the directory and text of each file."""
     yield "hosts.yml", "".join(f"{line}\n" for line in _hosts(system))
     yield "group_vars/all.yml", "".join(f"{line}\n" for line in _variables(system))
+    for partition in system.partitions:
+        # Not in hosts.yml: Ansible lets group_vars/all.yml win over what stands there.
+        own = system.of_partition(partition)
+        if own:
+            lines = ["---", *(f"{name}: {value(setting)}" for name, setting in own.items())]
+            yield f"group_vars/{partition}.yml", "".join(f"{line}\n" for line in lines)
 
 
 def write_inventory(system: System, target: Path) -> None:
@@ -38,12 +44,7 @@ def _hosts(system: System) -> Iterator[str]:
     for partition, groups in system.partitions.items():
         direct = groups.get(partition, ())
         children = {group: hosts for group, hosts in groups.items() if group != partition}
-        own = system.of_partition(partition)
-        yield f"    {key(partition)}:{'' if direct or children or own else ' {}'}"
-        if own:
-            yield "      vars:"
-        for name, setting in own.items():
-            yield f"        {name}: {value(setting)}"
+        yield f"    {key(partition)}:{'' if direct or children else ' {}'}"
         if direct:
             yield "      hosts:"
             for host in direct:
