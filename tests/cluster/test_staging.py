@@ -181,7 +181,8 @@ def test_one_pull_for_all_hosts_then_none_and_no_trace_of_the_password(
     again = make(image, lab.hosts)
     again.play()
     assert again.notes() == notes
-    assert not blobs(registry, before)
+    # No layer; at most the configuration, some hundred bytes, which says the image's id.
+    assert len(blobs(registry, before)) <= 1
     assert again.from_registry() < 10_000
 
 
@@ -365,6 +366,7 @@ def test_a_puller_that_loses_power_is_replaced(lab: Lab, make: Make, push: Push,
             make(image, [host]).play()  # cleans up
 
 
+@pytest.mark.slow
 def test_two_sessions_at_once_do_not_disturb_each_other(
     lab: Lab, make: Make, push: Push, registry: Registry
 ) -> None:
@@ -401,6 +403,7 @@ def recorded(host: Host) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines)
 
 
+@pytest.mark.slow
 def test_enroot_imports_once_and_the_file_goes_from_host_to_host(
     lab: Lab, make: Make, push: Push, enroot: None
 ) -> None:
@@ -433,6 +436,7 @@ def test_enroot_imports_once_and_the_file_goes_from_host_to_host(
         host.run("rm", "-rf", f"{WORK}/images")
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_leaves_in_memory_is_removed_by_the_next(
     lab: Lab, make: Make, push: Push, registry: Registry, enroot: None
 ) -> None:

@@ -136,7 +136,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, dict[str, An
 
 
 def test_a_run_that_goes_on_without_its_controller_is_found_and_judged_not_repeated(lost: Any) -> None:
-    bundle, seen = lost
+    _, seen = lost
     assert seen["code"] == 3, seen["once"]
     assert "looking on the hosts for what is left of load/0, going/0" in seen["once"]
     assert seen["going"] == seen["first"]
