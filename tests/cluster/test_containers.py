@@ -483,8 +483,9 @@ def test_nothing_in_recorded_enroot_outlives_those_who_hold_the_run(enroot: Enro
 
 
 def test_what_recorded_enroot_refuses_is_the_cause(enroot: Enroot) -> None:
-    enroot.host.root("/srv/broken.sqsh").write_text("no squashfs")
-    enroot.start("say=x", image={"runtime": "enroot", "id": "/srv/broken.sqsh"})
+    image = enroot.image("broken")
+    enroot.host.root(image["file"]).write_text("no squashfs")
+    enroot.start("say=x", image=image)
     state = enroot.wait()
     assert state["outcome"] == "start_failed"
     assert state["cause"] == "container could not be started: [ERROR] Invalid image format: /srv/broken.sqsh"

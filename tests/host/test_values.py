@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -140,9 +142,18 @@ def test_the_address_comes_from_the_interface_then_one_machine_then_ssh(
 ) -> None:
     assert rendezvous.master_address("lo", False) == "127.0.0.1"
     assert rendezvous.master_address(None, True) == "127.0.0.1"
-    assert rendezvous.ssh_address({"SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}) == "10.0.0.2"
+    assert rendezvous.ssh_address([{}, {"SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}]) == "10.0.0.2"
     with pytest.raises(rendezvous.RendezvousError, match=r"this host has .*\blo\b"):
         rendezvous.master_address("nothere0", False)
+
+
+def test_how_we_got_here_is_known_below_a_program_that_hides_it_as_sudo_does() -> None:
+    child = "from deepep_host import rendezvous; print(rendezvous.ssh_address())"
+    utils = str(Path(rendezvous.__file__).parents[1])
+    hides = f"env -u SSH_CONNECTION {sys.executable} -c '{child}'; true"
+    environment = {**os.environ, "PYTHONPATH": utils, "SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}
+    done = subprocess.run(["sh", "-c", hides], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "10.0.0.2\n"
 
 
 def test_a_work_directory_that_is_a_link_or_another_users_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +107,22 @@ def descendants(root: int) -> list[int]:
         found.append(pid)
         todo.extend(children.get(pid, ()))
     return [pid for pid in found if pid not in dead]
+
+
+def environments_above() -> Iterator[dict[str, str]]:
+    """Yields this process's environment, then its parents', nearest first, as far as they can be read."""
+    yield dict(os.environ)
+    pid = os.getppid()
+    while pid > 1:
+        fields = _stat(pid)
+        if not fields:
+            return
+        try:
+            entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            entries = []
+        yield dict(os.fsdecode(entry).split("=", 1) for entry in entries if b"=" in entry)
+        pid = int(fields[1])
 
 
 def with_environment(wanted: Mapping[str, str]) -> list[int]:

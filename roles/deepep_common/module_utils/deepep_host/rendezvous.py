@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import random
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from . import processes
 
 _SIOCGIFADDR = 0x8915
 _LOWEST = 20000
@@ -91,17 +92,26 @@ def route_source() -> str | None:
         return str(probe.getsockname()[0])
 
 
-def ssh_address(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Returns the address by which this host was reached over SSH, if it was."""
-    fields = environment.get("SSH_CONNECTION", "").split()
-    return fields[2] if len(fields) == 4 and ":" not in fields[2] else None
+def ssh_address(environments: Iterable[Mapping[str, str]] | None = None) -> str | None:
+    """Returns the IPv4 address by which this host was reached over SSH, if it was.
+
+    ``environments``: this process's and, since sudo hides how we got here, those of the processes above it.
+    """
+    for environment in processes.environments_above() if environments is None else environments:
+        fields = environment.get("SSH_CONNECTION", "").split()
+        if len(fields) == 4 and ":" not in fields[2]:
+            return fields[2]
+    return None
 
 
 def only_address() -> str | None:
-    """Returns the IPv4 address of the one interface that has one, but for the loopback; None otherwise."""
+    """Returns the IPv4 address of the one interface that has one; None otherwise.
+
+    The loopback and bridges do not count: docker and podman give every host the same bridge.
+    """
     found = []
     for _, name in socket.if_nameindex():
-        if name != "lo":
+        if name != "lo" and not Path("/sys/class/net", name, "bridge").exists():
             try:
                 found.append(interface_address(name))
             except RendezvousError:
@@ -114,7 +124,7 @@ def master_address(interface: str | None, one_machine: bool) -> str:
 
     The interface that the inventory names; else the loopback where all hosts are one machine; else the
     address by which we got here; else the source address of the default route; else the only one there is
-    (sudo hides how we got here, and a cluster's network may have no default route).
+    (a cluster's network may have no default route).
     """
     if interface:
         return interface_address(interface)
