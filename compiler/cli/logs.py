@@ -59,6 +59,14 @@ def main(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         if not (args.follow and running):
             return exit_codes.OK
+        under_way = [run for run in known if run.under_way]
+        if all(run.waits_on_hosts for run in under_way) and not state.is_played(session.directory):
+            print(
+                "deepep-compiler: nothing more will come: what was started has ended, and the controller is "
+                f"gone; collect it with: deepep-compiler run --resume {session.directory}",
+                file=sys.stderr,
+            )
+            return exit_codes.OK
         time.sleep(LOOK_EVERY_S)
         session = sessions.find(args) or session
 

@@ -17,6 +17,8 @@ class HostState:
     phase: str
     progress: str
     elapsed_s: float | None
+    ended: bool = False
+    """Its supervisor saw the program's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class RunState:
     def under_way(self) -> bool:
         """Started on a host and not judged yet."""
         return self.verdict is None and (self.started or bool(self.seen))
+
+    @property
+    def waits_on_hosts(self) -> bool:
+        """Ended on every host and not judged yet: its results wait there."""
+        return (
+            self.verdict is None and len(self.seen) == len(self.hosts) and all(one.ended for one in self.seen)
+        )
 
 
 def runs(session: Path) -> Iterator[RunState]:
@@ -88,6 +97,7 @@ def _host(name: str, state: Mapping[str, object]) -> HostState:
         phase=str(state.get("phase") or ""),
         progress=text,
         elapsed_s=float(elapsed) if isinstance(elapsed, int | float) else None,
+        ended=state.get("status") == "ended",
     )
 
 

@@ -22,6 +22,7 @@ PACKAGES = {
     "skopeo": "skopeo",
     "dockerd": "docker.io",
     "iptables": "iptables",
+    "nft": "nftables",
     "netavark": "netavark",
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",

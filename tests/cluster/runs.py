@@ -45,7 +45,8 @@ Event = Mapping[str, Any]
 class Launched:
     """One ``deepep-compiler run`` on some hosts of a lab.
 
-    ``stand_in`` has words for the stand-in (see there); None runs the real benchmark with gloo.
+    ``stand_in`` has words for the stand-in (see there); None runs the real benchmark with gloo. ``keys``:
+    more lines at the top of the scenario.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class Launched:
         options: Sequence[str] = (),
         variables: Mapping[str, Any] | None = None,
         tests: int = 1,
+        keys: str = "",
     ) -> None:
         self.lab = lab
         self.hosts = list(hosts)
         self.results = folder / "results"
         self._folder = folder
         environment = {**({"STAND_IN": stand_in} if stand_in else {}), **(env or {})}
-        self._write_scenario(iterations, time_limit_s, environment, tests)
+        self._write_scenario(iterations, time_limit_s, environment, tests, keys)
         inventory = lab.inventory(
             folder / "hosts.json",
             hosts=hosts,
@@ -91,7 +93,9 @@ class Launched:
             start_new_session=True,
         )  # fmt: skip
 
-    def _write_scenario(self, iterations: int, limit_s: int, env: Mapping[str, str], tests: int) -> None:
+    def _write_scenario(
+        self, iterations: int, limit_s: int, env: Mapping[str, str], tests: int, keys: str
+    ) -> None:
         (self._folder / "tests").mkdir(parents=True, exist_ok=True)
         lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in env.items())
         text = TEST.format(iterations=iterations, environment=lines, experts=8 * len(self.hosts))
@@ -102,7 +106,7 @@ class Launched:
             f'time_limit = "00:{limit_s // 60:02d}:{limit_s % 60:02d}"\n'
             for number in range(1, tests + 1)
         ]
-        (self._folder / "scenario.toml").write_text('name = "faults"\n' + "".join(entries))
+        (self._folder / "scenario.toml").write_text(f'name = "faults"\n{keys}' + "".join(entries))
 
     # -- while it runs ----------------------------------------------------------------------------------
 

@@ -229,7 +229,7 @@ def test_a_session_that_is_still_played_is_waited_for(lost: Any) -> None:
 
     bundle, _ = lost
     with (bundle.session() / ".state" / "controller.lock").open("r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.lockf(lock, fcntl.LOCK_EX)
         waiting = subprocess.Popen(
             [COMPILER, "run", "--resume", str(bundle.session()), "--only", "nothing"],
             stderr=subprocess.PIPE, text=True,

@@ -438,6 +438,20 @@ class TestImageProgram:
         assert judge_run(run, run_dir, make_session())["verdict"] == "INVALID"
 
 
+class TestInterrupted:
+    """Hosts are not stopped in one instant: what the slower ones say of their peers is not the cause."""
+
+    def test_whoever_stopped_the_run_is_the_cause(self, tmp_path: Path) -> None:
+        run, run_dir = _good(tmp_path)
+        for host in ("node1", "node2"):
+            _state(host, outcome="stopped", exit_code=None, phase="timing", cause="interrupted")(run, run_dir)
+        write(run_dir / "logs/node2.stderr.txt", "[rank 3] Connection closed by peer [10.0.0.1]:40601\n")
+        judged = judge_run(run, run_dir, make_session())
+        first = judged["reasons"][0]
+        assert (judged["verdict"], first["code"], first["consequence"]) == ("FAIL", "stopped", False)
+        assert "error-in-log" not in _causes(judged)
+
+
 class TestCause:
     """The first failure in time is the cause; the others follow from it."""
 

@@ -360,13 +360,14 @@ def _lock_path(folder: Path) -> Path:
 def hold(folder: Path) -> int | None:
     """Marks a session as being played by this process, until the file descriptor that is returned is closed.
 
-    None where another process does. The mark ends with the process, however that ends.
+    None where another process does. The mark ends with the process, however that ends: it is a lock of the
+    process, not of the open file, which Ansible's workers inherit, who may outlive a killed Ansible.
     """
     path = _lock_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
         return None
@@ -382,7 +383,7 @@ def playing(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         found = read_json(_lock_path(folder)) or {}
         return f"process {found.get('pid', '?')} on {found.get('host', '?')}"
