@@ -45,7 +45,9 @@ def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
-    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30")
+    """It saw both hosts vanish and gave up; they went on, and what they have is fetched."""
+    given_up = {"deepep_run_lost_after_seconds": 5, "deepep_collect_lost_after_seconds": 2}
+    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=20", variables=given_up)
     run.wait_for_phase("timing")
     began = json.loads((run.session / "run.json").read_text())["run_id"]
     lab.controller.link(up=False)
@@ -56,6 +58,7 @@ def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     assert run.verdict()["verdict"] != "PASS"
     # What the hosts have is the truth, once they can be asked again.
     said = resume(lab, run)
+    assert "every run has a PASS: nothing to repeat" in said
     assert run.verdict()["verdict"] == "PASS", said
     assert run_id(run) == began, "it was repeated"
     left = [path for host in run.hosts for path in host.root("/var/tmp").glob("deepep-*/2*")]  # noqa: S108

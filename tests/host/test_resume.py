@@ -255,36 +255,3 @@ def test_the_bundle_alone_goes_on_with_a_session(tmp_path: Path) -> None:
     assert bundle.json("good/0/launch.json")["run_id"] == first
     assert verdicts(bundle) == {"good/0": "PASS", "bad/0": "PASS"}
     assert bundle.json("summary.json")["passed"] is True
-
-
-def test_a_network_that_was_gone_is_no_reason_to_repeat(tmp_path: Path) -> None:
-    """The controller saw both hosts vanish and gave up; they went on, and what they have is fetched."""
-    gone = tmp_path / "gone"
-    plugins = Path(__file__).with_name("fixtures") / "connection_plugins"
-    variables = {
-        host: {
-            "ansible_connection": "flaky",
-            "flaky_gone_file": str(gone),
-            "deepep_run_lost_after_seconds": 2,
-            "deepep_collect_lost_after_seconds": 2,
-        }
-        for host in HOSTS
-    }
-    run = good_run(tmp_path, "run", [f"await={tmp_path / 'go'}"])
-    bundle = Bundle(tmp_path, [run], python_of(tmp_path), variables=variables)
-    shutil.copytree(plugins, bundle.folder / "connection_plugins")
-    site = subprocess.Popen(bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(),
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
-    wait_until(lambda: running(bundle, "run/0"), 900)
-    gone.touch()
-    output, _ = site.communicate(timeout=1800)
-    assert site.returncode == 2, output
-    assert verdicts(bundle) == {"run/0": "FAIL"}
-    first = bundle.json("run.json")["run_id"]
-    gone.unlink()
-    (tmp_path / "go").touch()
-    done = call("run", "--resume", str(bundle.session()))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "every run has a PASS: nothing to repeat" in done.stderr
-    assert bundle.json("run/0/launch.json")["run_id"] == first
-    assert verdicts(bundle) == {"run/0": "PASS"}

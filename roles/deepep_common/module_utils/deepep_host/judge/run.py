@@ -263,7 +263,7 @@ def _order(ends: list[Reason], logs: list[Reason], rest: list[Reason], named: bo
     wrong = [r for r in rest if r["code"] == "wrong-data"]
     rest = [r for r in rest if r["code"] != "wrong-data"]
     first = ends[0]["code"] if ends else "stopped"
-    # What the others wrote when their peer was gone says less than how the first one ended, or who stopped it.
+    # What others wrote when their peer was gone says less than how the first one ended, or who stopped it.
     victims = bool(ends) and not wrong and all(r["consequence"] for r in logs)
     if first == "time-limit" or (victims and (not named or first in ("host-lost", "stood-still"))):
         primary = [*ends[:1], *wrong, *logs, *ends[1:]]
