@@ -123,9 +123,11 @@ def test_the_bundled_program_passes_in_podman_on_two_hosts(lab: Lab, tmp_path: P
         assert not list(host.root(WORK_DIR).glob(f"*/{host.name}"))
 
 
-def test_an_images_own_benchmark_is_unverified_and_its_failure_ends_the_other_host(
+def test_an_images_own_benchmark_is_unverified_and_in_docker_its_failure_ends_the_other_host(
     lab: Lab, tmp_path: Path
 ) -> None:
+    for host in lab.hosts:
+        host.start_docker()
     place = "/workspace/dp-benchmark/benchmark"
     put(
         lab,
@@ -136,6 +138,7 @@ def test_an_images_own_benchmark_is_unverified_and_its_failure_ends_the_other_ho
     )
     variables = {
         **COMMON,
+        "deepep_container_runtime": "docker",
         "deepep_program": "image",
         "deepep_backend": "deepep_v1",
         "deepep_gpus_per_node": 8,
@@ -160,4 +163,4 @@ def test_an_images_own_benchmark_is_unverified_and_its_failure_ends_the_other_ho
     assert "node2 failed first" in states["node1"]["cause"]
     for host in lab.hosts:
         assert not host.of_benchmark()
-        assert not host.run("podman", "ps", "--all", "--quiet").stdout
+        assert not host.run("docker", "ps", "--all", "--quiet").stdout
