@@ -28,10 +28,40 @@ program that is not this project's) under the real compiler, Ansible, SSH and su
 the real benchmark with gloo, under torchrun; there the controller is lost with the fault, so that it is
 the ranks alone who end the run.
 
-*Time* is the whole session's, on a machine of {processors} processors with other work (load {load}); a good
+*Time* is the whole session's, on a machine of {processors} processors (load {load}, two cells at a time); a good
 part of it is staging and cleaning up. *Others gone* is from the fault until no process of the run is left on
 any other host. Python {python} on {system}.
 """
+ELSEWHERE = (
+    ("registry down, no credentials, wrong ones", "NOT_RUN, naming registry and user, before anything starts",
+     "test_staging.py", "test_refusals_stop_before_anything_is_started"),
+    ("no way to the registry from any host", "the controller pulls; every host gets the image",
+     "test_staging.py", "test_hosts_without_a_way_out"),
+    ("no way between the hosts", "the image goes through the controller",
+     "test_staging.py", "test_hosts_that_cannot_reach_each_other_get_it_through_the_controller"),
+    ("full disk at the image", "noticed before the transfer; NOT_RUN, the other hosts are not disturbed",
+     "test_staging.py", "test_a_full_disk_is_noticed_before_the_transfer"),
+    ("the host that pulls loses power", "another one pulls; NOT_RUN, naming the lost host",
+     "test_staging.py", "test_a_puller_that_loses_power_is_replaced"),
+    ("image without Python", "FAIL: the container could not be started, with the way out",
+     "test_containers.py", "test_an_image_without_python_is_named_with_the_way_out"),
+    ("supervisor, its guardian or the client killed", "the container ends; the run is lost, or says who ended",
+     "test_containers.py", "test_nothing_outlives_those_who_hold_the_run"),
+    ("container removed by somebody", "FAIL, saying so",
+     "test_containers.py", "test_a_container_that_somebody_removes_is_said_to_be"),
+    ("container out of memory", "FAIL, with the limit", "test_containers.py", "test_out_of_memory_is_named"),
+    ("leftover containers of an earlier run", "found by their labels and removed by the next run and cleanup",
+     "test_containers.py",
+     "test_leftovers_are_found_by_their_labels_and_removed_by_the_next_run_and_by_cleanup"),
+    ("controller dies", "the run goes on; status, logs -f and run --resume reach it; not repeated",
+     "test_going_on.py", "test_a_controller_that_dies"),
+    ("controller without a network", "FAIL at first; run --resume fetches what the hosts have: PASS",
+     "test_going_on.py", "test_a_controller_without_a_network"),
+    ("firewall between the hosts", "NOT_RUN by preflight, naming both hosts",
+     "test_preflight.py", "test_a_firewall_between_hosts_is_found_before_a_rendezvous_waits"),
+)  # fmt: skip
+"""Faults that are caused by a test of their own, all of them in ``make test`` but for the slow ones."""
+
 COLUMNS = "| fault | phase | verdict | first reason | time | others gone |\n|---|---|---|---|---|---|"
 
 
@@ -67,6 +97,10 @@ def main(folder: Path) -> int:
     lines += [_row(seen[key]) for fault in stand_in for phase in PHASES if (key := (fault, phase)) in seen]
     lines += ["", "## The real benchmark\n", COLUMNS]
     lines += [_row(one) for one in seen.values() if one["real"]]
+    lines += ["", "## Images, registries, controllers\n", "Each is caused by a test of its own:\n"]
+    lines += ["| fault | what comes of it | test |", "|---|---|---|"]
+    lines += [f"| {fault} | {what} | `{file}::{test}` |" for fault, what, file, test in ELSEWHERE]
+    lines += ["", "Faults under Slurm: [states and faults](slurm-states.md)."]
     if missing:
         lines += ["", "## Not caused for this page\n", "They are in the matrix, `make faults` runs them:\n"]
         lines += [f"* {fault}, {phase}" for fault, phase in missing]
