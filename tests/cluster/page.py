@@ -28,7 +28,7 @@ program that is not this project's) under the real compiler, Ansible, SSH and su
 the real benchmark with gloo, under torchrun; there the controller is lost with the fault, so that it is
 the ranks alone who end the run.
 
-*Time* is the whole session's, on a machine of {processors} processors (load {load}, two cells at a time); a good
+*Time* is the whole session's, on a machine of {processors} processors (load {load}); a good
 part of it is staging and cleaning up. *Others gone* is from the fault until no process of the run is left on
 any other host. Python {python} on {system}.
 """
@@ -45,7 +45,7 @@ ELSEWHERE = (
      "test_staging.py", "test_a_puller_that_loses_power_is_replaced"),
     ("image without Python", "FAIL: the container could not be started, with the way out",
      "test_containers.py", "test_an_image_without_python_is_named_with_the_way_out"),
-    ("supervisor, its guardian or the client killed", "the container ends; the run is lost, or says who ended",
+    ("supervisor, guardian or client killed", "the container ends; the run is lost, or says what ended",
      "test_containers.py", "test_nothing_outlives_those_who_hold_the_run"),
     ("container removed by somebody", "FAIL, saying so",
      "test_containers.py", "test_a_container_that_somebody_removes_is_said_to_be"),
