@@ -75,6 +75,9 @@ def test_every_path_is_checked(forked: Forked, tmp_path: Path, config: dict[str,
         assert record["correctness"]["before"] is record["correctness"]["after"] is True
         assert record["correctness"]["elements_checked"] > 0
     assert {record["routing"]["kind"] for record in records} == {config.get("routing", "uniform")}
+    if config.get("mode"):
+        [own] = [record["own_test"] for record in primary if record["own_test"]]  # the CPU has no kernels
+        assert own["call"] == "dispatch, then combine, the test's tokens and routing"
     if config.get("use_logfmt"):
         # 10 bits per value and 4 bytes per 128 of them; the baselines send bfloat16
         rows = 2 * 24 * 4

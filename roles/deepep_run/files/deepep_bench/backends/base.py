@@ -132,6 +132,7 @@ class LowLatencyExchange(ABC):
 
     can_capture = False  # whether calls may be captured into a CUDA graph
     can_split = False  # whether ``send`` exists
+    has_own_tests = False  # whether DeepEP has a test of this kind
 
     @abstractmethod
     def dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> Any:
@@ -164,9 +165,11 @@ class LowLatencyExchange(ABC):
         """As ``combine``, but only sends; what is returned second receives."""
         raise NotImplementedError
 
-    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
-        """By operation; empty where DeepEP has no test of this kind. ``tick`` says what is done next."""
-        return {}
+    def own_tests(
+        self, inputs: Inputs, whose: str, tick: Callable[[str], None]
+    ) -> dict[str, OwnTest]:
+        """By operation. ``whose`` tokens and routing the inputs are; ``tick`` says what is done next."""
+        raise NotImplementedError
 
 
 class Backend(ABC):

@@ -353,6 +353,7 @@ class _Slots:
 
 class _LowLatency(LowLatencyExchange):
     can_split = True
+    has_own_tests = True
 
     def __init__(
         self, config: Config, world: World, buffer: Any, device: Device, index_type: torch.dtype
@@ -436,7 +437,9 @@ class _LowLatency(LowLatencyExchange):
         )
         return combined, receive
 
-    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+    def own_tests(
+        self, inputs: Inputs, whose: str, tick: Callable[[str], None]
+    ) -> dict[str, OwnTest]:
         hidden = self._config.hidden_size
         selections = int((inputs.topk_idx >= 0).sum())
         value_bytes = hidden + hidden / 128 * 4 + _HEADER_BYTES if self._config.fp8 else 2.0 * hidden
@@ -467,7 +470,7 @@ class _LowLatency(LowLatencyExchange):
             receive()
 
         tick("as DeepEP's own test: both")
-        text = "dispatch, then combine"
+        text = f"dispatch, then combine, {whose}"
         found = {"both": test("both", text, BACK_TO_BACK, back_to_back(self._device, both), {})}
         kernels = {name: f"::{name}<" for name in sizes}
         tick("as DeepEP's own test: kernels")

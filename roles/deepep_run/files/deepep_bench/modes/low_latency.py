@@ -10,6 +10,7 @@ from ..backends.base import Backend, Inputs, LowLatencyReceived, OwnTest
 from ..config import Config
 from ..faults import Faults
 from ..graphs import CapturedCalls
+from ..low_latency_test import check_low_latency, low_latency_inputs
 from ..reference import Checked
 from ..world import World
 from .base import Measurement, Mode, run_experts
@@ -65,8 +66,21 @@ class LowLatencyMode(Mode):
         self._received = self._for_y = None
 
     def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
-        inputs = Inputs(self.x, self.topk_idx, self.topk_weights, self._for_y, self._y)
-        return self._exchange.own_tests(inputs, tick)
+        if not self._exchange.has_own_tests:
+            return {}
+        if self.config.routing != "uniform":
+            inputs = Inputs(self.x, self.topk_idx, self.topk_weights, self._for_y, self._y)
+            return self._exchange.own_tests(inputs, "this run's routing", tick)
+        tick("as DeepEP's own test: its tokens and routing")
+        given = low_latency_inputs(self.config, self.world.rank, self.device)
+        received = self._exchange.dispatch(given.x, given.topk_idx)
+        # y is the next check's to fill again
+        self._run_experts(self._exchange.readable(received), torch.ones_like(self.factors))
+        combined = self._exchange.combine(self._y, given.topk_idx, given.topk_weights, received)
+        check_low_latency(self.config, self.world.rank, given, combined)
+        return self._exchange.own_tests(
+            Inputs(*given, received=received, y=self._y), "the test's tokens and routing", tick
+        )
 
     def _check_calls(
         self, phase: str, dispatch: Callable[[], Any], combine: Callable[[], Any], faulty: bool
@@ -78,7 +92,7 @@ class LowLatencyMode(Mode):
             slots = received.payload.x.size(1)
             self.faults.corrupt("dispatch", phase, received.payload.x.flatten(0, 1), first_filled * slots)
         dispatched = self.reference.check_low_latency_dispatch(received)
-        self._run_experts(received)
+        self._run_experts(received, self.factors)
         combined = combine()
         if faulty:
             self.faults.corrupt("combine", phase, combined)
@@ -145,7 +159,7 @@ class LowLatencyMode(Mode):
         self._synchronize()
         return self._graphs[name].result
 
-    def _run_experts(self, received: LowLatencyReceived) -> None:
+    def _run_experts(self, received: LowLatencyReceived, factors: torch.Tensor) -> None:
         counts = torch.tensor(received.per_expert, device=self.device)
         first_row = counts.cumsum(0) - counts
         slots = received.payload.x.size(1)
@@ -157,6 +171,6 @@ class LowLatencyMode(Mode):
             received.payload.x.flatten(0, 1),
             torch.empty(0) if scales is None else scales.flatten(0, 1),
             rows,
-            self.factors.repeat_interleave(counts),
+            factors.repeat_interleave(counts),
             self._y.view(-1, self._y.size(2)),
         )
