@@ -13,8 +13,9 @@ from tests.host.conftest import OneHost, wait_until
 
 host_code()
 
-from deepep_host import control, processes  # noqa: E402
+from deepep_host import control, processes, supervisor  # noqa: E402
 from deepep_host.lock import HostInUse, acquire, lock_path  # noqa: E402
+from deepep_host.state import COMPILE_S  # noqa: E402
 
 HANG = ["ignore-term", "spawn=600", "spawn=600", "phase=timing", "sleep=600"]
 """A program, and two children in sessions of their own, that all ignore SIGTERM."""
@@ -81,6 +82,36 @@ def test_a_hang_is_ended_at_the_deadline_with_all_descendants_and_their_stacks_k
     assert host.marked() == []
     stacks = (host.folder("run") / "logs/stacks.txt").read_text()
     assert all(f"pid {pid} " in stacks for pid in pids)
+
+
+def test_the_deadline_waits_while_kernels_are_compiled(host: OneHost) -> None:
+    words = ["phase=compile", "sleep=3", "phase=timing", "sleep=600"]
+    host.stage(run={"words": words, "time_limit_s": 2})
+    host.start("run")
+    state = host.wait("run")
+    assert state["outcome"] == "timeout"
+    assert "time limit of 2 s, in phase timing; 3 s of compiling before are not counted" in state["cause"]
+    assert 2.5 < state["compile_s"] < 4.5
+    assert state["elapsed_s"] > 4.5
+
+
+def test_compiling_without_an_end_is_counted_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: now[0])
+    spec = {"run_id": "x", "run": "run/0", "host": "node1", "time_limit_s": 60}
+    one = supervisor.Supervisor(tmp_path, spec)
+    one._enter("compile")
+    for _ in range(20):
+        now[0] += 20
+        one._wait_for_kernels()
+    assert one._deadline == 1000 + 60 + COMPILE_S
+    one._enter("check_before")
+    assert one._state["compile_s"] == COMPILE_S
+    now[0] += 20
+    one._wait_for_kernels()
+    assert one._deadline == 1000 + 60 + COMPILE_S
 
 
 def test_a_stopped_process_does_not_outlive_a_stop(host: OneHost) -> None:

@@ -15,7 +15,7 @@ from deepep_controller import DeepEPAction, told_at_end
 from deepep_host import events
 from deepep_host.files import iso_time
 from deepep_host.session import Session
-from deepep_host.state import ended, new_state, planned_stop
+from deepep_host.state import COMPILE_S, ended, new_state, planned_stop
 
 OVERTIME_S = 90.0
 """How long after the deadline a supervisor may still be busy with ending its run."""
@@ -55,7 +55,7 @@ class ActionModule(DeepEPAction):
         peers = [member["name"] for member in run["hosts"] if member["name"] != self.host]
         blocking = int(context.CLIARGS.get("forks") or 1) >= len(run["hosts"])
         since = session.note(key, "rendezvous") or {}
-        limit = _age(since.get("at")) + float(run["time_limit_s"]) + OVERTIME_S
+        limit = _age(since.get("at")) + float(run["time_limit_s"]) + COMPILE_S + OVERTIME_S
         while state["status"] != "ended":
             state = self._look(session, key, state, limit)
             if state["status"] == "ended":

@@ -29,7 +29,7 @@ def config(**given: Any) -> Config:
 class Inputs(unittest.TestCase):
     def test_each_rank_has_its_own_and_always_the_same(self) -> None:
         first, again, other = (low_latency_inputs(config(), rank, CPU) for rank in (0, 0, 1))
-        self.assertTrue(all(torch.equal(one, two) for one, two in zip(first, again)))
+        self.assertTrue(all(torch.equal(one, two) for one, two in zip(first, again, strict=True)))
         self.assertFalse(torch.equal(first.topk_idx, other.topk_idx))
 
     def test_ten_selections_are_masked(self) -> None:

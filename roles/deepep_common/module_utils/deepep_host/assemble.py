@@ -174,7 +174,7 @@ def _job(
                     name: state.get(name)
                     for name in (
                         "status", "phase", "outcome", "exit_code", "cause", "started_at", "deadline_at",
-                        "ended_at", "elapsed_s", "first_failure_at", "pid", "boot_id",
+                        "compile_s", "ended_at", "elapsed_s", "first_failure_at", "pid", "boot_id",
                     )
                 },
                 "leftovers": [str(left) for left in state.get("leftovers") or ()],

@@ -17,6 +17,12 @@ from .processes import Identity
 
 SCHEMA = 1
 
+COMPILING = "compile"
+"""The program's phase in which kernels are compiled that the host keeps: the time limit does not count it."""
+
+COMPILE_S = 300.0
+"""How long compiling may go on without being counted."""
+
 
 class WorkDirError(Exception):
     """The work directory cannot be used; the text says why and what to do."""
@@ -103,6 +109,7 @@ def new_state(run_id: str, run: str, host: str) -> dict[str, Any]:
         "container": None,
         "started_at": now_iso(),
         "deadline_at": None,
+        "compile_s": None,
         "ended_at": None,
         "elapsed_s": None,
         "outcome": None,

@@ -23,7 +23,7 @@ from .box import OUT_OF_MEMORY, SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
 from .lock import HostInUse, acquire
-from .state import ended, new_state, read_state, write_state
+from .state import COMPILE_S, COMPILING, ended, new_state, read_state, write_state
 
 TICK_S = 0.25
 """How often progress is looked at; the end of the program wakes the supervisor at once."""
@@ -129,6 +129,8 @@ class Supervisor:
         self._status: int | None = None
         self._started = time.monotonic()
         self._deadline = self._started + float(spec["time_limit_s"])
+        self._compiled_s = 0.0
+        self._counted = self._started
         self._progress_mtime = 0
         self._counters: dict[str, int] = {}
         self._lock: int | None = None
@@ -248,10 +250,11 @@ class Supervisor:
                 return "stopped" if self._stop and self._status else "exited"
             if self._stop:
                 return "stopped"
+            self._follow()
+            self._wait_for_kernels()
             left = self._deadline - time.monotonic()
             if left <= 0:
                 return "timeout"
-            self._follow()
             self._look_for_still_ones()
             select.select([wake], [], [], min(TICK_S, left))
             try:
@@ -277,9 +280,29 @@ class Supervisor:
         progress = read_json(path)
         if progress:
             phase = progress.get("phase")
-            self._state["phase"] = phase if isinstance(phase, str) else self._state["phase"]
+            if isinstance(phase, str):
+                self._enter(phase)
             self._state["progress"] = {key: progress.get(key) for key in ("operation", "done", "total")}
             self._save()
+
+    def _enter(self, phase: str) -> None:
+        if self._state["phase"] == COMPILING != phase:
+            self._wait_for_kernels()
+            self._state["compile_s"] = round(self._compiled_s, 3)
+            log(f"kernels were compiled in {self._compiled_s:.1f} s, which the time limit does not count")
+        self._state["phase"] = phase
+
+    def _wait_for_kernels(self) -> None:
+        """Moves the deadline along while the program compiles, for COMPILE_S at most."""
+        now = time.monotonic()
+        passed, self._counted = now - self._counted, now
+        if self._state["phase"] != COMPILING:
+            return
+        passed = min(passed, COMPILE_S - self._compiled_s)
+        self._compiled_s += passed
+        self._deadline += passed
+        left = self._deadline - now
+        self._state["deadline_at"] = iso_time(time.time() + left)
 
     def _save(self) -> None:
         """Writes the state; what cannot be written now is in the next one."""
@@ -318,6 +341,8 @@ class Supervisor:
             self._state["first_failure_at"] = self._state["first_failure_at"] or now_iso()
             phase = self._state["phase"]
             cause = limit + (f", in phase {phase}" if phase else "")
+            if self._compiled_s:
+                cause += f"; {self._compiled_s:.0f} s of compiling before are not counted"
             self._take_evidence()
         elif outcome == "stopped":
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")

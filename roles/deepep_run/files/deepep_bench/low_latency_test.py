@@ -30,7 +30,7 @@ class LowLatencyInputs(NamedTuple):
 
 
 def low_latency_inputs(config: Config, rank: int, device: torch.device) -> LowLatencyInputs:
-    """What ``rank`` has in the test's measurement; the same numbers only on a GPU, whose generator it uses."""
+    """What ``rank`` has in the test's measurement; its very numbers only on a GPU, by whose generator."""
     drawn = torch.Generator(device=device).manual_seed(_SEED + rank)
     chosen = random.Random(_SEED + rank)  # noqa: S311 - the test's own, not a secret
 

@@ -96,6 +96,9 @@ class _Session:
         place = affinity.bind(backend.device)
         mode = MODES[config.mode](config, self._world, backend, self._faults)
 
+        if mode.compiles:
+            self._phase("compile")  # the supervisor's deadline waits for its end
+            mode.warm_up(self._live.tick)
         self._phase("check_before")
         before = mode.check("check_before")
         if config.enable_tuning:

@@ -90,6 +90,7 @@ class StandardExchange(ABC):
     """A token goes once to each rank that holds one of its experts."""
 
     can_repeat = False  # whether ``repeat`` exists
+    compiles = False  # whether kernels are compiled when they are first called
 
     def prepare(self, payload: Payload) -> Any:
         """The payload in the form that ``dispatch`` takes, made once and not timed."""
@@ -106,6 +107,15 @@ class StandardExchange(ABC):
         """What a dispatch returned, in the form that is checked; not timed."""
         checked: StandardReceived = received
         return checked
+
+    def warm_up(
+        self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor, tick: Callable[[str], None]
+    ) -> None:
+        """Have every kernel compiled that will be called, also for the settings that ``tune`` tries.
+
+        :raises RefusedError: there are none
+        """
+        return None
 
     def repeat(self, x: Any, received: Any) -> Any:
         """The same dispatch again by its cached handle: the payload alone, without counts and routing."""
@@ -165,9 +175,7 @@ class LowLatencyExchange(ABC):
         """As ``combine``, but only sends; what is returned second receives."""
         raise NotImplementedError
 
-    def own_tests(
-        self, inputs: Inputs, whose: str, tick: Callable[[str], None]
-    ) -> dict[str, OwnTest]:
+    def own_tests(self, inputs: Inputs, whose: str, tick: Callable[[str], None]) -> dict[str, OwnTest]:
         """By operation. ``whose`` tokens and routing the inputs are; ``tick`` says what is done next."""
         raise NotImplementedError
 

@@ -437,9 +437,7 @@ class _LowLatency(LowLatencyExchange):
         )
         return combined, receive
 
-    def own_tests(
-        self, inputs: Inputs, whose: str, tick: Callable[[str], None]
-    ) -> dict[str, OwnTest]:
+    def own_tests(self, inputs: Inputs, whose: str, tick: Callable[[str], None]) -> dict[str, OwnTest]:
         hidden = self._config.hidden_size
         selections = int((inputs.topk_idx >= 0).sum())
         value_bytes = hidden + hidden / 128 * 4 + _HEADER_BYTES if self._config.fp8 else 2.0 * hidden

@@ -21,6 +21,14 @@ from . import package
 from .base import Inputs, LowLatencyExchange, OwnTest, Payload, StandardExchange, StandardReceived
 from .deepep_base import DeepEPBase, packed, unpacked
 
+# what DeepEP and the driver say when a kernel does not exist for a number of SMs
+_NO_SUCH_KERNEL = (
+    "compilation failed",
+    "number of channels or sms",
+    "combine sm count",
+    "too many blocks in cooperative launch",
+    "too many resources requested for launch",
+)
 _DISPATCH_CALL = "with counts and CPU sync, each token's experts in the order of an unsorted top-k"
 
 
@@ -45,7 +53,7 @@ class DeepEPV2Backend(DeepEPBase):
     def _prepare_environment(self) -> None:
         if self.world.num_hosts == 1:
             self._set_default("EP_DISABLE_GIN", "1", "one host needs no network")
-        told = settle_jit_cache(self._package.version, self._architecture(), os.environ)
+        told = settle_jit_cache(self._package.build(), self._architecture(), os.environ)
         if told:
             self._settled.append(told)
 
@@ -107,6 +115,7 @@ class _Dispatched:
 
 class _Standard(StandardExchange):
     can_repeat = True
+    compiles = True
 
     def __init__(
         self,
@@ -170,20 +179,38 @@ class _Standard(StandardExchange):
         )[0]
         return combined
 
+    def warm_up(
+        self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor, tick: Callable[[str], None]
+    ) -> None:
+        def everything() -> None:
+            received = self.dispatch(x, topk_idx, topk_weights)
+            rows = unpacked(self.repeat(x, received).x).x.shape
+            self.combine(torch.zeros(rows, dtype=torch.bfloat16, device=topk_idx.device), received)
+
+        asked = self.num_sms
+        if not self._config.enable_tuning:
+            tick(f"compiling for {asked} SMs")
+            everything()
+            return
+        usable = []
+        for sms in self._sms_tried:
+            tick(f"compiling for {sms} SMs")  # each number has kernels of its own
+            self._use(sms)
+            if self._runs(everything):
+                usable.append(sms)
+        if not usable:
+            raise RefusedError(
+                f"enable_tuning = true: DeepEP has no kernels for any of {self._sms_tried} SMs"
+            )
+        self._sms_tried = usable
+        self._use(asked if asked in usable else usable[-1])
+
     def tune(self, inputs: Inputs, tick: Callable[[str], None]) -> Tuned | None:
         candidates = []
         for sms in self._sms_tried:
-            tick(f"tuning with {sms} SMs")  # each number has kernels of its own, compiled now
-            self._resources = {**self._resources, "num_sms": sms}
-            found: list[_Dispatched] = []
-
-            def first(found: list[_Dispatched] = found) -> object:
-                found.append(self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights))
-                return found[0]
-
-            if not self._compiles(first):
-                continue
-            [received] = found
+            tick(f"tuning with {sms} SMs")
+            self._use(sms)
+            received = self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights)
 
             def dispatch(received: _Dispatched = received) -> object:
                 return self.repeat(inputs.x, received)
@@ -191,28 +218,26 @@ class _Standard(StandardExchange):
             def combine(received: _Dispatched = received) -> object:
                 return self.combine(inputs.y, received)
 
-            if not self._compiles(dispatch, combine):
-                tick(f"tuning: DeepEP has no kernels for {sms} SMs here")
-                continue
-            tick(f"tuning: timing {sms} SMs")
             names = ("dispatch", "combine")
             for name, seconds in zip(names, slowest_mean(self._device, (dispatch, combine))):
                 candidates.append(Candidate(name, sms, None, seconds))
         tuned = best(candidates)
-        self._resources = {**self._resources, "num_sms": tuned.num_sms}
+        self._use(tuned.num_sms)
         return tuned
 
-    def _compiles(self, *calls: Callable[[], object]) -> bool:
-        """Whether the kernels of these calls exist for this number of SMs: not every number divides well.
+    def _use(self, num_sms: int) -> None:
+        self._resources = {**self._resources, "num_sms": num_sms}
 
-        A kernel that cannot be compiled fails on all ranks alike, before anything is sent.
+    def _runs(self, call: Callable[[], object]) -> bool:
+        """Whether there are kernels for this number of SMs: not every number divides well.
+
+        One that cannot be compiled or launched fails on all ranks alike, before anything is sent.
         """
         failed = 0
         try:
-            for call in calls:
-                call()
+            call()
         except RuntimeError as error:
-            if "compil" not in str(error).lower():
+            if not any(sign in str(error).lower() for sign in _NO_SUCH_KERNEL):
                 raise
             failed = 1
         flag = torch.tensor(failed, device=self._device.torch_device)

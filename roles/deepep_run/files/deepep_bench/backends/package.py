@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import RefusedError
@@ -19,6 +21,16 @@ class Package:
     version: str
     elastic: bool
     stand_in: bool
+
+    def build(self) -> str:
+        """Version, and a digest of what kernels are made from: one version may stand for many builds."""
+        folder = Path(str(self.module.__file__)).parent
+        sources = sorted(path for path in (folder / "include").rglob("*") if path.is_file())
+        sources += sorted([*folder.glob("*.so"), *folder.parent.glob("deep_ep*.so")])
+        found = hashlib.sha256()
+        for path in sources:
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+        return f"{self.version}-{found.hexdigest()[:12]}"
 
 
 @functools.lru_cache(maxsize=None)

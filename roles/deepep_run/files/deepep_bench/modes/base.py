@@ -66,6 +66,15 @@ class Mode(ABC):
         mine = slice(world.rank * local_experts, (world.rank + 1) * local_experts)
         self.factors = expert_factors(config, self.device)[mine]
 
+    @property
+    def compiles(self) -> bool:
+        """Whether ``warm_up`` has kernels to compile."""
+        return False
+
+    def warm_up(self, tick: Callable[[str], None]) -> None:
+        """Have every kernel compiled that will be called."""
+        return None
+
     @abstractmethod
     def measurements(self) -> list[Measurement]:
         """In the order in which they are timed. Call ``check`` first."""

@@ -33,6 +33,13 @@ class StandardMode(Mode):
         self._y = torch.empty(0)
         self._for_y: Any = None
 
+    @property
+    def compiles(self) -> bool:
+        return self._exchange.compiles
+
+    def warm_up(self, tick: Callable[[str], None]) -> None:
+        self._exchange.warm_up(self._prepared, self.topk_idx, self.topk_weights, tick)
+
     def measurements(self) -> list[Measurement]:
         found = [Measurement("dispatch", "counts", self._timing, self._dispatch)]
         if self._exchange.can_repeat:
