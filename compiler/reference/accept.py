@@ -18,9 +18,13 @@ FIGURES = ("deepep_time", "kernel_time", "simple_nvl_bw", "simple_rdma_bw")
 
 KEYS = (
     "backend", "program", "mode", "operation", "variant", "data_type", "num_ranks", "num_hosts", "num_tokens",
-    "hidden", "num_experts", "num_topk", "num_sms", "timing", "counting",
+    "hidden", "num_experts", "num_topk", "timing", "counting", "use_logfmt", "round_scale",
+    "use_ue8m0",
 )  # fmt: skip
 """Keys of a record that a reference matches, where they are not null."""
+
+ROUTING = ("kind", "num_groups", "num_topk_groups", "imbalance")
+"""Keys of a record's routing that say what was asked for. Which experts were chosen differs by seed."""
 
 TOLERANCE = 0.1
 """A run may be worse by this share, or by as much as the starts themselves differ, whichever is more."""
@@ -99,11 +103,25 @@ def _starts(results: Path, plan: Mapping[str, Any]) -> tuple[dict[tuple[str, str
             version = (record.get("versions") or {}).get("deep_ep")
             match |= {"deep_ep": version} if version else {}
             match |= {key: record[key] for key in KEYS if record.get(key) is not None}
+            match |= _derived(record)
             for figure in FIGURES:
                 value = record.get(figure)
                 if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
                     found.setdefault((json.dumps(match), figure), []).append(float(value))
     return found, left_out
+
+
+def _derived(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a reference says in other words than the record."""
+    from deepep_host.judge.reference import sms_used
+
+    sms, routing = sms_used(record), record.get("routing")
+    found: dict[str, Any] = {} if sms is None else {"num_sms": sms}
+    if isinstance(routing, Mapping):
+        # A trace is known by what it holds alone.
+        keys = ("kind", "sha256") if routing.get("kind") == "trace" else ROUTING
+        found["routing"] = {key: routing[key] for key in keys if routing.get(key) is not None}
+    return found
 
 
 def _reference(

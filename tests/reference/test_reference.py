@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,10 @@ from compiler.resources import host_code
 from tests.judge.tree import make_run, make_state, result_dir, write, write_tree
 
 host_code()
+
+from deepep_host.judge.hardware import Hardware  # noqa: E402
+from deepep_host.judge.reference import compare_record, fits  # noqa: E402
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -75,10 +80,35 @@ def test_accept_then_hold_the_next_run_to_it(tmp_path: Path) -> None:
     assert "2 replaced" in _accept(tree, "-o", target).stdout
     assert len(read_file(target)["reference"]) == 2
     write_reports(tree, references=[target])
-    import json
-
     ratios = json.loads((tree / "summary.json").read_text())["report"]["ratios"]
     assert {(one["figure"], one["outcome"]) for one in ratios} == {("deepep_time", "within")}
+
+
+def test_shipped_references_of_h100_fit_what_was_measured_there() -> None:
+    h100 = Hardware(("NVIDIA H100 80GB HBM3",), ("x",), None, None, None, "")
+    references = read_file(ROOT / "references/h100-nvlink.toml")["reference"]
+    fitting = set()
+    for path in sorted((ROOT / "docs/h100").glob("2026-11-26*/*/results.json")):
+        for record in json.loads(path.read_text()):
+            fitting |= {number for number, one in enumerate(references) if fits(record, h100, one)}
+            missed = [one for one in compare_record(record, h100, references) if one["outcome"] == "worse"]
+            assert missed == [], path
+    assert len(fitting) > 25
+
+
+def test_a_reference_of_one_routing_is_not_for_another() -> None:
+    hardware = Hardware(("NVIDIA H100 80GB HBM3",), ("x",), None, None, None, "")
+    record = {"backend": "deepep_v1", "operation": "dispatch", "num_sms": None, "effective": {"num_sms": 24}}
+    routing = {"kind": "group_limited", "sha256": "0" * 64, "num_groups": 8, "num_topk_groups": 4}
+    for wanted, fit in (
+        ({"kind": "group_limited"}, True),
+        ({"kind": "group_limited", "num_groups": 8, "num_topk_groups": 4}, True),
+        ({"kind": "group_limited", "num_topk_groups": 3}, False),
+        ({"kind": "uniform"}, False),
+    ):
+        match = {"backend": "deepep_v1", "operation": "dispatch", "num_sms": 24, "routing": wanted}
+        assert fits({**record, "routing": routing}, hardware, {"match": match}) is fit
+        assert not fits(record, hardware, {"match": match})  # an older record does not tell
 
 
 def test_nothing_to_accept_is_said(tmp_path: Path) -> None:

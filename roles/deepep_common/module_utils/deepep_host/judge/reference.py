@@ -74,5 +74,15 @@ def _equal(key: str, wanted: Any, record: Mapping[str, Any], hardware: Hardware)
         return (
             isinstance(version, str) and re.match(rf"{re.escape(str(wanted))}(?:[.+]|$)", version) is not None
         )
-    value = record.get(key)
+    value = sms_used(record) if key == "num_sms" else record.get(key)
+    if isinstance(wanted, Mapping):
+        # What a reference leaves out of a table may be anything.
+        return isinstance(value, Mapping) and all(value.get(name) == part for name, part in wanted.items())
     return type(value) is type(wanted) and bool(value == wanted)
+
+
+def sms_used(record: Mapping[str, Any]) -> Any:
+    """Returns how many SMs were really used, or asked for where a record does not tell."""
+    effective = record.get("effective")
+    used = effective.get("num_sms") if isinstance(effective, Mapping) else None
+    return record.get("num_sms") if used is None else used
