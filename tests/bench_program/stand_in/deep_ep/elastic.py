@@ -9,6 +9,9 @@ import torch
 from .moving import everybody, local_routing, received_rows, split, summed
 
 
+SMS_WITHOUT_KERNELS = 16
+
+
 @dataclass
 class EPHandle:
     topk_idx: torch.Tensor
@@ -86,5 +89,7 @@ class ElasticBuffer:
         return received_rows(values, scales, rows), got_idx, got_weights, handle, None
 
     def combine(self, x, handle, topk_weights=None, num_sms=0, num_qps=0):
+        if num_sms == SMS_WITHOUT_KERNELS:
+            raise RuntimeError('Assertion exception (compiler.hpp:239): false and "NVCC compilation failed"')
         assert x.dtype == torch.bfloat16
         return summed(x, handle.rows, handle.topk_idx.size(0), x.size(1)), None, None
