@@ -25,11 +25,12 @@ BASELINES = [
 
 
 def run_stand_in(
-    starter: Starter, folder: Path, version: str = "v2", fault: str = "", **config: Any
+    starter: Starter, folder: Path, version: str = "v2", fault: str = "", compile_s: int = 0, **config: Any
 ) -> Finished:
     environment = {
         "PYTHONPATH": f"{STAND_IN}:{PROGRAM.parent}",
         "DEEPEP_STAND_IN": version,
+        "DEEPEP_STAND_IN_COMPILE_S": str(compile_s),
         "EP_JIT_CACHE_DIR": str(folder / "jit"),
         "DEEPEP_BENCH_FAULT": fault,
     }
@@ -112,6 +113,12 @@ def check_own_tests(records: list[dict[str, Any]]) -> None:
     assert own["dispatch"]["nvl_bytes"] == pytest.approx(received)
     assert own["combine"]["nvl_bytes"] == pytest.approx(received / (512 + 16) * 1024)
     assert own["dispatch"]["counting"] == "v1_intranode"
+
+
+def test_a_compiler_that_keeps_all_threads_waiting_is_no_lost_rank(forked: Forked, tmp_path: Path) -> None:
+    calm = {"heartbeat_interval_s": 0.2, "heartbeat_timeout_s": 2}
+    done = run_stand_in(forked, tmp_path, backend="deepep_v2", compile_s=6, **calm)
+    assert done.codes == [0], done.text
 
 
 def test_wrong_data_is_caught(forked: Forked, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Iterator, NoReturn
 
 from . import exit_codes
 from .config import Config
@@ -72,7 +72,9 @@ class Liveness:
         self._doing = "start"
         self._state = "running"  # running, failing, terminated, done
         self._suspicious = False
-        # what beat writes and guard reads
+        self._patience = 0.0
+        # what beat writes and the others read
+        self._beats = 0
         self._answered_at = time.monotonic()
         self._connected = False
         self._first_beat = threading.Event()
@@ -98,6 +100,25 @@ class Liveness:
         self._step += 1
         self._step_at = time.monotonic()
         self._doing = doing
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """The main thread may keep all others from running: DeepEP compiles with Python's lock held.
+
+        All ranks hear of it first; silence then counts only after the time without progress that is allowed.
+        """
+        self._patience = self._stall
+        self._wait_for_beats(2)  # one may be under way that does not say it yet
+        try:
+            yield
+        finally:
+            self._wait_for_beats(1)  # beat was silent, too: it has to be heard before anybody counts again
+            self._patience = 0.0
+
+    def _wait_for_beats(self, number: int) -> None:
+        wanted, end = self._beats + number, time.monotonic() + self._timeout
+        while self._beats < wanted and time.monotonic() < end:
+            time.sleep(self._interval / 4)
 
     def finish(self) -> None:
         """All is done on every rank: silence means nothing from now on."""
@@ -138,30 +159,30 @@ class Liveness:
         try:
             store = self._connect(self._world, self._connect_timeout, serve=False)
             self._answered_at, self._connected = time.monotonic(), True
-            number = 0
-            self._publish(store, number)
+            self._publish(store)
             self._first_beat.set()
             while not self._stop.wait(self._interval):
-                number += 1
-                self._publish(store, number)
+                self._publish(store)
                 self._look_for_abort(store)
                 self._watch(store)
                 self._look_for_stall(store)
                 self._answered_at = time.monotonic()
-            self._publish(store, number + 1)
+            self._publish(store)
         except Exception as error:  # whatever torch raises: without the store there is nothing to hold on to
             if not self._stop.is_set():
                 self._store_lost(str(error).split("\n", 1)[0])
 
-    def _publish(self, store: Any, number: int) -> None:
+    def _publish(self, store: Any) -> None:
         beat = {
-            "number": number,
+            "number": self._beats,
+            "patience": self._patience,
             "state": self._state,
             "step": self._step,
             "doing": self._doing,
             "host": self._world.host,
         }
         store.set(_beat_key(self._world.rank), json.dumps(beat))
+        self._beats += 1
 
     def _look_for_abort(self, store: Any) -> None:
         if store.check([_ABORT]):
@@ -185,6 +206,7 @@ class Liveness:
             limit = (
                 min(self._timeout, max(_SUSPECT_S, 4 * self._interval)) if self._suspicious else self._timeout
             )
+            limit += seen.beat["patience"]
             if seen.beat["state"] == "terminated":
                 limit *= 2  # its launcher ended it for a reason: first look for that one
             if seen.beat["state"] == "done" or silent <= limit:
@@ -241,7 +263,7 @@ class Liveness:
                 time.sleep(3 * self._interval)
                 self._end(exit_codes.TERMINATED, f"ended by SIGTERM from its launcher during {self._doing}")
             silent = time.monotonic() - self._answered_at
-            if self._connected and silent > self._timeout:
+            if self._connected and silent > self._timeout + self._patience:
                 self._store_lost(f"no answer for {silent:.1f} s")
 
     # ---- ends

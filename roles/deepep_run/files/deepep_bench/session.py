@@ -98,7 +98,8 @@ class _Session:
 
         if mode.compiles:
             self._phase("compile")  # the supervisor's deadline waits for its end
-            mode.warm_up(self._live.tick)
+            with self._live.patient():
+                mode.warm_up(self._live.tick)
         self._phase("check_before")
         before = mode.check("check_before")
         if config.enable_tuning:

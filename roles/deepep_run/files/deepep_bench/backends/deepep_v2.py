@@ -183,6 +183,7 @@ class _Standard(StandardExchange):
         self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor, tick: Callable[[str], None]
     ) -> None:
         def everything() -> None:
+            self._buffer.barrier()
             received = self.dispatch(x, topk_idx, topk_weights)
             rows = unpacked(self.repeat(x, received).x).x.shape
             self.combine(torch.zeros(rows, dtype=torch.bfloat16, device=topk_idx.device), received)
