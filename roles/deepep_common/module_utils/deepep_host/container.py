@@ -167,7 +167,7 @@ def _jit_cache(rows: Sequence[Default], image: Image, work_dir: Path, configured
     """Returns the directory for this image's compiled kernels; empty where it is not wanted."""
     if not any(row.name == "jit_cache" for row in rows):
         return ""
-    # Its key lacks what the kernels include: one directory per image, never a shared one.
+    # DeepEP's own key holds the architecture, but not what a kernel includes: one directory per image.
     key = hashlib.sha256(f"{image.digest}|{image.id}".encode()).hexdigest()[:16]
     return str((Path(configured) if configured else work_dir / "jit") / key)
 
