@@ -40,11 +40,6 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
     if found is None:
         return exit_codes.INPUT_ERROR
     plan, source, adopting = found
-    if plan.launcher != "ssh":
-        return _refuse(
-            f"--resume works with deepep_launcher: ssh, not yet with {plan.launcher}; what a lost controller "
-            "left is fetched and judged by the bundle's collect.yml"
-        )
     try:
         wait_until_free(session.directory, _tell)
     except KeyboardInterrupt:
@@ -65,6 +60,11 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
             _tell("every run has a PASS: nothing to repeat")
             return finish(session.directory, 0, interrupted=False)
         chosen = part(plan, wanted)
+        if plan.slurm and plan.slurm.one_job and isinstance(source, Path) and chosen.runs != plan.runs:
+            return _refuse(
+                "with deepep_slurm_one_job the script for fewer runs is made from the scenario: name it and "
+                "the inventory again, run SCENARIO -i INVENTORY --resume RESULTS"
+            )
         emit_bundle(chosen, source, bundle)
         kept = len(plan.runs) - len(chosen.runs)
         _tell(f"{len(chosen.runs)} of {len(plan.runs)} runs are repeated, {kept} kept: {session.directory}")

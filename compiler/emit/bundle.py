@@ -12,6 +12,7 @@ from pathlib import Path
 
 from compiler.diagnostics.codes import finding
 from compiler.diagnostics.model import Diagnostic
+from compiler.emit import slurm
 from compiler.emit.playbooks import HOSTS, render
 from compiler.inventory.model import Inventory
 from compiler.plan.model import Plan
@@ -58,7 +59,7 @@ class ForeignFolderError(Exception):
 def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manifest:
     """Writes the bundle of ``plan`` to ``target`` and returns its manifest.
 
-    ``inventory`` may be another bundle, whose inventory it then gets.
+    ``inventory`` may be another bundle, whose inventory and job scripts it then gets.
 
     Written beside and renamed, so that ``target`` never holds half a bundle. An older bundle there is
     replaced; its ``results/``, and files in it that are not the compiler's, stay. Where it is the same
@@ -94,7 +95,8 @@ def _write(plan: Plan, inventory: Inventory | Path, folder: Path) -> Manifest:
 
     write("plan.json", _plan_json(plan))
     if isinstance(inventory, Path):
-        write(HOSTS, iter([(inventory / HOSTS).read_bytes()]))
+        for name in (HOSTS, *slurm.jobs(plan)):
+            write(name, iter([(inventory / name).read_bytes()]))
         texts = render(plan, None)
     else:
         texts = render(plan, inventory)

@@ -45,7 +45,7 @@ class Play:
 def render(plan: Plan, inventory: Inventory | None) -> Iterator[tuple[str, str]]:
     """Yields path in the bundle and text of each file that is made for this plan, but for ``plan.json``.
 
-    Without an inventory its file is not among them.
+    Without an inventory its file is not among them, nor are job scripts.
     """
     for path, text in _render(plan, inventory):
         yield path, _allow_long(text) if path.endswith(".yml") else text
@@ -110,13 +110,13 @@ def _render(plan: Plan, inventory: Inventory | None) -> Iterator[tuple[str, str]
             stand_ins=sorted({run.backend for run in plan.runs if not run.backend.startswith("deepep")}),
         ),
     )
-    for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml", "preflight.yml"):
+    for name in ("stop.yml", "collect.yml", "cleanup.yml", "look.yml", "adopt.yml", "preflight.yml"):
         yield name, environment.get_template(f"{name}.j2").render(**common)
-    if plan.slurm is not None and inventory is not None:
+    if plan.slurm is not None:
         yield files[0][0], environment.get_template("slurm_run.yml.j2").render(**common)
-        yield from slurm.scripts(plan, inventory, environment)
+        if inventory is not None:
+            yield from slurm.scripts(plan, inventory, environment)
         return
-    yield "adopt.yml", environment.get_template("adopt.yml.j2").render(hosts=hosts)
     of_run = {run.id: run for run in plan.runs}
     template = environment.get_template("run.yml.j2")
     for path, steps in files:

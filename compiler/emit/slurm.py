@@ -45,15 +45,21 @@ def job_of(plan: Plan, run: Run) -> str:
     return f"{FOLDER}/{NAME}" if plan.slurm and plan.slurm.one_job else script_path(run.id)
 
 
+def jobs(plan: Plan) -> Mapping[str, tuple[Run, ...]]:
+    """Returns the runs of each job script by its path in the bundle; none over SSH."""
+    if plan.slurm is None:
+        return {}
+    if plan.slurm.one_job:
+        return {f"{FOLDER}/{NAME}": plan.runs}
+    return {script_path(run.id): (run,) for run in plan.runs}
+
+
 def scripts(plan: Plan, inventory: Inventory, environment: Environment) -> Iterator[tuple[str, str]]:
     """Yields path in the bundle and text of each job script."""
     if plan.slurm is None:
         return
     template = environment.get_template(f"{NAME}.j2")
-    groups: list[tuple[str, tuple[Run, ...]]] = [(script_path(run.id), (run,)) for run in plan.runs]
-    if plan.slurm.one_job:
-        groups = [(f"{FOLDER}/{NAME}", plan.runs)]
-    for path, runs in groups:
+    for path, runs in jobs(plan).items():
         settings = inventory.hosts[runs[0].hosts[0]].settings
         title = (
             f"{runs[0].id} of {plan.scenario}"

@@ -94,3 +94,5 @@ class Inventory:
     groups: Mapping[str, tuple[str, ...]]
     barred: frozenset[str] = frozenset()
     """Hosts that this run of the compiler must not use (``--exclude``)."""
+    of_system: bool = False
+    """Whether a system TOML stands in for it: good to check a scenario with, not to run one."""

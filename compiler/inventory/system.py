@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -97,7 +97,7 @@ def system_to_inventory(document: Document) -> tuple[Inventory | None, list[Diag
     if not cast("Mapping[str, Mapping[str, object]]", listing["_meta"])["hostvars"]:
         return None, findings
     inventory, more = read_listing(listing, document.path.name, [document.path.parent])
-    return inventory, findings + more
+    return inventory and replace(inventory, of_system=True), findings + more
 
 
 def read_system(document: Document) -> tuple[System, list[Diagnostic]]:

@@ -140,8 +140,8 @@ class SlurmRun:
     """The squashfs file that the run's hosts start; None without a container."""
     pyxis: bool = False
     """Whether srun starts it, so that the supervisor is inside."""
-    import_options: tuple[str, ...] = ()
-    """srun's words for the job that makes the file."""
+    job_options: tuple[str, ...] = ()
+    """srun's words for short jobs beside the run's: one that makes the image's file, one that fetches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ class Run:
                         "srun_args": list(self.slurm.srun_args),
                         "image_file": self.slurm.image_file,
                         "pyxis": self.slurm.pyxis,
-                        "import_options": list(self.slurm.import_options),
+                        "job_options": list(self.slurm.job_options),
                     }
                 }
                 if self.slurm

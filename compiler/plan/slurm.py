@@ -79,7 +79,7 @@ def of_run(
         tuple(
             f"--{option}={value}"
             for option in ("partition", "account", "reservation", "qos")
-            if contained and (value := getattr(settings.slurm, option)) is not None
+            if (value := getattr(settings.slurm, option)) is not None
         ),
     )
 
@@ -135,9 +135,8 @@ def check(inventory: Inventory, given: Iterable[Run], entries: Iterable[Entry]) 
                     entry.origin.place("extra_srun_args"),
                 )
         return
-    # A system TOML that stands in for an inventory has its shared directory where CloudAI is started.
-    stands_in = inventory.source.endswith(".toml")
-    for run in () if stands_in else runs:
+    # A system TOML has its shared directory where CloudAI is started.
+    for run in () if inventory.of_system else runs:
         if run.slurm and run.container_runtime == "enroot" and run.image and run.slurm.image_file is None:
             yield finding(
                 "missing-inventory-setting",

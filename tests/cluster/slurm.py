@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.cluster.cgroups import unified
 from tests.cluster.lab import Lab
 from tests.cluster.machine import Host, LabError
 
@@ -31,9 +32,9 @@ SlurmdPidFile=/run/slurmd.pid
 SlurmctldLogFile={state}/slurmctld.log
 SlurmdLogFile=/var/log/slurmd.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+{memory}
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
 MpiDefault=none
 ReturnToService=2
 SlurmdTimeout=20
@@ -42,6 +43,9 @@ SchedulerParameters=sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
 GresTypes=gpu
 JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+RebootProgram=/bin/true
+ResumeTimeout=10
 JobCompType=jobcomp/filetxt
 JobCompLoc={state}/jobcomp.log
 PreemptType=preempt/partition_prio
@@ -53,6 +57,14 @@ PartitionName=urgent Nodes={nodes} MaxTime=60 State=UP PriorityTier=2 PreemptMod
 PartitionName=short Nodes={nodes} MaxTime=1 State=UP PriorityTier=1
 """
 
+_MEMORY = (
+    "TaskPlugin=task/none\nJobAcctGatherParams=OverMemoryKill" if unified() else "TaskPlugin=task/cgroup"
+)
+"""What holds a job to its memory. A host of the lab has no systemd, which Slurm needs for cgroup v2."""
+
+_CGROUP = "CgroupAutomount=no\nConstrainRAMSpace=yes\n"
+
+_NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 _ACCOUNTING = """AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={login}
 AccountingStorageTRES=gres/gpu
@@ -78,13 +90,12 @@ class SlurmLab:
     a folder that all hosts share; tests that do without simply do not name it.
     """
 
-    def __init__(self, hosts: int = 4, accounting: bool = True, **options: Any) -> None:
+    def __init__(self, hosts: int = 4, **options: Any) -> None:
         self.shared = Path(tempfile.mkdtemp(prefix="deepep-slurm-"))
         self.shared.chmod(0o1777)
         self.lab = Lab(hosts + 1, writable_folders=[self.shared], **options)
         self.hosts: list[Host] = self.lab.hosts[:-1]
         self.login: Host = self.lab.hosts[-1]
-        self.accounting = accounting
 
     def __enter__(self) -> SlurmLab:
         try:
@@ -105,21 +116,23 @@ class SlurmLab:
 
     def _up(self) -> None:
         self._configure(self.login)
-        if self.accounting:
-            self._start_accounting()
+        self._start_accounting()
         self.login.run("slurmctld")
         for host in self.hosts:
             self.start_node(host)
         self.until(lambda: self.idle() == len(self.hosts), "all nodes idle")
 
+    def _conf(self, accounting: str) -> str:
+        names = {"login": self.login.name, "address": self.login.address, "state": STATE,
+                 "nodes": f"node[1-{len(self.hosts)}]", "gpus": GPUS, "memory": _MEMORY}  # fmt: skip
+        return _CONF.format(accounting=accounting.format(**names), **names)
+
     def _configure(self, host: Host) -> None:
         nodes = f"node[1-{len(self.hosts)}]"
-        names = {"login": self.login.name, "address": self.login.address, "state": STATE, "nodes": nodes}
-        accounting = _ACCOUNTING if self.accounting else "AccountingStorageType=accounting_storage/none"
         files = {
-            "slurm.conf": _CONF.format(accounting=accounting.format(**names), gpus=GPUS, **names),
+            "slurm.conf": self._conf(_ACCOUNTING),
             "gres.conf": f"NodeName={nodes} Name=gpu File=/dev/nvidia[0-{GPUS - 1}]\n",
-            "cgroup.conf": "CgroupAutomount=no\n",
+            "cgroup.conf": _CGROUP,
         }
         host.run("mkdir", "-p", "/etc/slurm", f"{STATE}/state", "/var/spool/slurmd")
         for name, text in files.items():
@@ -221,19 +234,34 @@ class SlurmLab:
         self.login.run("pkill", "-x", "slurmctld")
         self.until(lambda: self.login.run("pgrep", "-x", "slurmctld", check=False).returncode != 0, "its end")
 
-    def start_controller(self) -> None:
-        """Starts slurmctld again."""
-        self.login.run("slurmctld")
+    def start_controller(self, *options: str) -> None:
+        """Starts slurmctld again; with ``-c`` it has forgotten every job."""
+        self.login.run("slurmctld", *options)
+        self.until(lambda: self._succeeds("squeue", "--noheader"), "slurmctld")
 
-    def repair(self) -> None:
-        """Empties the queue and brings every host back."""
+    @contextlib.contextmanager
+    def without_accounting(self) -> Iterator[None]:
+        """While it lasts the cluster is one that has no slurmdbd: sacct says so, jobs are in no database."""
+        self._restart(_NO_ACCOUNTING)
+        try:
+            yield
+        finally:
+            self._restart(_ACCOUNTING)
+
+    def _restart(self, accounting: str) -> None:
+        self.stop_controller()
+        self.login.root("/etc/slurm/slurm.conf").write_text(self._conf(accounting))
+        self.start_controller()
+
+    def repair(self, keep_disks: bool = False) -> None:
+        """Empties the queue and brings every host back, as new unless ``keep_disks`` says otherwise."""
         if self.login.run("pgrep", "-x", "slurmctld", check=False).returncode != 0:
             self.start_controller()
         with contextlib.suppress(LabError):
             self.login.run("scancel", "--user=root")
         for host in self.hosts:
             if not host.on:
-                host.boot(fresh=True)
+                host.boot(fresh=not keep_disks)
             host.empty_disk()
             host.run("rm", "-f", "/var/spool/slurmd/full")
             self.start_node(host)

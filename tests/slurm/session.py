@@ -76,9 +76,11 @@ class Run:
     def tell(self, fault: str, run: str) -> None:
         """Checks, or with DEEPEP_UPDATE_FAULTS writes, the row of docs/slurm-states.md about a fault."""
         verdict = self.verdict(run)
+        reasons = verdict["reasons"] or [{"text": ""}]
         path = self.session / run / "slurm-job.toml"
         state = str(self.job(run)["state"]) if path.is_file() else "refused"
-        text = re.sub(r"\bjob \d+", "job N", verdict["reasons"][0]["text"]).replace("|", "/")
+        text = re.sub(r"\b(job|STEP) [\d.]+", r"\1 N", reasons[0]["text"]).replace("|", "/")
+        text = re.sub(r" AT [\d:T-]+", "", text)
         row = {"slurm": state, "verdict": verdict["verdict"], "reason": text}
         known: dict[str, dict[str, str]] = json.loads(FAULTS.read_text(encoding="utf-8"))
         if os.environ.get("DEEPEP_UPDATE_FAULTS"):

@@ -84,6 +84,7 @@ def test_ctrl_c_ends_the_jobs_and_keeps_what_they_have(slurm: SlurmLab, tmp_path
     out = run.finish()
     assert run.process.returncode == 130, out
     assert "interrupted" in run.said("runs/0")
+    run.tell("Ctrl-C", "runs/0")
     assert "begun" in (run.session / "runs/0/stdout.txt").read_text()
     assert run.verdict("waits/0")["verdict"] == "NOT_RUN"
     assert slurm.jobs() == []
@@ -93,22 +94,25 @@ def test_ctrl_c_ends_the_jobs_and_keeps_what_they_have(slurm: SlurmLab, tmp_path
 
 
 def test_a_lost_controller_loses_no_job(slurm: SlurmLab, tmp_path: Path) -> None:
-    scenario = write_scenario(tmp_path, {"a": ("sleep 20; echo late", on("gaia-1", "gaia-2"))})
+    scenario = write_scenario(tmp_path, {
+        "a": ("sleep 20; echo late", on("gaia-1", "gaia-2")),
+        "b": ("[ $MISSING ] || exit 4", on("gaia-3")),
+    })  # fmt: skip
     run = Run(slurm, tmp_path, scenario)
     job = run.until_program("a/0", "gaia-1", "gaia-2")
     slurm.lab.controller.vanish()
     run.process.wait(60)
     # Not even the note of the job's id is needed: the login host has its own record.
     (run.session / ".state" / "runs" / "a/0" / "slurm.json").unlink()
-    assert [line[0] for line in slurm.jobs()] == [job]
-    slurm.until(lambda: not slurm.jobs(), "the end of the job")
-    bundle = tmp_path / "bundle"
-    playbook = str(Path(COMPILER).with_name("ansible-playbook"))
-    collected = slurm.lab.controller.run(
-        playbook, str(bundle / "collect.yml"), "-e", f"deepep_results={run.session}",
-        env={"ANSIBLE_CONFIG": str(bundle / "ansible.cfg")}, check=False,
-    )  # fmt: skip
-    assert (run.session / "a/0/slurm-job.toml").is_file(), collected.stdout + collected.stderr
-    assert run.job("a/0")["state"] == "COMPLETED"
-    assert json.loads((run.session / "a/0/logs/gaia-2.state.json").read_text())["outcome"] == "exited"
-    assert "late" in (run.session / "a/0/stdout.txt").read_text()
+    assert job in [line[0] for line in slurm.jobs()]
+    # It is found again, followed to its end and judged; then what did not pass is repeated.
+    resumed = slurm.lab.controller.run(COMPILER, "run", "--resume", run.results, cwd=tmp_path)
+    assert resumed.returncode == 3, resumed.stdout + resumed.stderr
+    assert "2 of 2 runs are repeated" in resumed.stderr
+    (earlier,) = (run.session / "earlier").iterdir()
+    assert f"job_id = {job}\n" in (earlier / "a/0/slurm-job.toml").read_text()
+    assert "late" in (earlier / "a/0/stdout.txt").read_text()
+    assert json.loads((earlier / "a/0/logs/gaia-2.state.json").read_text())["outcome"] == "exited"
+    assert (run.job("a/0")["state"], run.job("b/0")["state"]) == ("COMPLETED", "FAILED")
+    assert run.job("a/0")["job_id"] != int(job)
+    assert slurm.jobs() == []

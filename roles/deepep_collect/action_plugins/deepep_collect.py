@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 import sys
 import time
@@ -11,27 +10,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from ansible.errors import AnsibleError
+from deepep_carrier import ATTEMPTS, MIB, ROOM_LEFT, Carrier, Gone
 from deepep_controller import Answer, DeepEPAction
 from deepep_host import events
 from deepep_host.assemble import distribute, target_of
-from deepep_host.files import now_iso, write_bytes
+from deepep_host.files import now_iso
 from deepep_host.incoming import Busy, Incoming
 from deepep_host.pack import LIMIT, BadArchive, total_bytes
 from deepep_host.session import Session
-
-ATTEMPTS = 3
-AT_ONCE = 16
-"""Parts that a host packs ahead."""
-
-ROOM_LEFT = 256 * 1024 * 1024
-"""What fetching leaves free on the controller's disk, in bytes."""
-
-MIB = 1024 * 1024
-
-
-class Gone(Exception):
-    """The host could not be reached for too long."""
 
 
 class ActionModule(DeepEPAction):
@@ -116,70 +102,18 @@ class ActionModule(DeepEPAction):
                 short = f"the controller has only {max(free, 0) // MIB} MiB to spare for {session.folder}"
                 offered = self._ask(limit_bytes=limit, **where)
             state, index = offered["state"], offered["index"]
-            incoming.open(index)
-            if self._parts(session, key, incoming, index, offered, {**where, "limit_bytes": limit}):
+            carrier = self._carrier(session, key, {**where, "limit_bytes": limit})
+            if carrier.bring(incoming, offered):
                 return state, index, short
         raise BadArchive("the run's files changed each time they were fetched")
 
-    def _parts(
-        self,
-        session: Session,
-        key: str,
-        incoming: Incoming,
-        index: dict[str, Any],
-        offered: dict[str, Any],
-        where: dict[str, Any],
-    ) -> bool:
-        """Fetches all parts that are missing; False where the files are others by now."""
-        told = 0.0
+    def _carrier(self, session: Session, key: str, where: dict[str, Any]) -> Carrier:
         inline = bool(self._play_context.become)  # files of another user: only a module can read them
-        if offered.get("part"):
-            self._accept(incoming, offered["part"])
-        whole = total_bytes(index)
-        while incoming.missing():
-            if (
-                shutil.disk_usage(session.folder).free
-                < min(incoming.left_bytes(), MIB * AT_ONCE) + ROOM_LEFT // 2
-            ):
-                raise BadArchive(f"the controller's disk is full: {session.folder}")
-            if time.monotonic() - told > 2.0:
-                told = time.monotonic()
-                done = max(whole - incoming.left_bytes(), 0)
-                events.append(
-                    session.results_dir, "collecting", run=key, host=self.host, done=done, total=whole
-                )
-            answer = self._ask(index=index["id"], parts=incoming.missing()[:AT_ONCE], inline=inline, **where)
-            if answer.get("stale"):
-                return False
-            if "part" in answer:
-                self._accept(incoming, answer["part"])
-            for part in answer.get("parts", ()):
-                self._fetch(incoming, Path(offered["folder"]), part)
-        return True
 
-    def _accept(self, incoming: Incoming, part: dict[str, Any]) -> None:
-        if part["number"] in incoming.missing():
-            write_bytes(incoming.part_path(), base64.b64decode(part["content"]), 0o600)
-            incoming.accept(part["number"], part["sha256"])
+        def pack(index: str, numbers: list[int]) -> dict[str, Any]:
+            return self._ask(index=index, parts=numbers, inline=inline, **where)
 
-    def _fetch(self, incoming: Incoming, folder: Path, part: dict[str, Any]) -> None:
-        """Fetches one part that lies on the host. Raises BadArchive, Gone."""
-        attempt = 0
-        began = time.monotonic()
-        while True:
-            try:
-                self._connection.fetch_file(str(folder / part["name"]), str(incoming.part_path()))
-                incoming.accept(part["number"], part["sha256"])
-                return
-            except BadArchive:
-                attempt += 1
-                if attempt >= ATTEMPTS:
-                    raise
-            except AnsibleError as error:
-                self._reset()
-                if time.monotonic() - began > self._patience:
-                    raise Gone(f"{part['name']} could not be fetched: {error}") from error
-                time.sleep(2.0)
+        return Carrier(self, session, key, self.host, self._patience, pack)
 
     def _ask(self, **arguments: Any) -> dict[str, Any]:
         """Calls the module, and bears with a host that is away for a while. Raises Gone, BadArchive."""

@@ -162,6 +162,14 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
             return None
         return Answer(values, str(values["msg"]) if values.get("failed") else None, False)
 
+    def fetch_file(self, source: str, target: Path) -> None:
+        """Fetches a file from this task's host. Raises AnsibleError; the next attempt connects anew."""
+        try:
+            self._connection.fetch_file(source, str(target))
+        except AnsibleError:
+            self._reset()
+            raise
+
     def _reset(self) -> None:
         # The next attempt must not wait on a connection that is dead already.
         try:

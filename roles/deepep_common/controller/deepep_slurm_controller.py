@@ -5,7 +5,6 @@ Everything goes through the login host, which is the one host that Ansible talks
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import time
@@ -13,22 +12,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepep_carrier import MIB, Carrier, Gone
 from deepep_controller import Answer, DeepEPAction, told_at_end
 from deepep_host import events
-from deepep_host.assemble import distribute, finish_run
-from deepep_host.files import now_iso, read_json, write_bytes, write_json
+from deepep_host.assemble import distribute, finish_run, target_of
+from deepep_host.cleanup import DAY_S, KEEP_DAYS
+from deepep_host.files import host_name, now_iso, read_json, write_json, write_text
+from deepep_host.incoming import Busy, Incoming
 from deepep_host.judge import judge_run
-from deepep_host.pack import BadArchive, digest
+from deepep_host.pack import BadArchive
 from deepep_host.session import COMPLETED, Session
-from deepep_host.slurm.archive import PART_BYTES, unpack
-from deepep_host.slurm.fetch import JOB
-from deepep_host.slurm.job import Member, NotInPlan, members
+from deepep_host.slurm.job import ALL, SCRIPT, Member, NotInPlan, members
 from deepep_host.slurm.jobs import handing_over, held, hopeless
 from deepep_host.slurm.records import complete_states, write_job
 from deepep_host.slurm.states import OVER, WAITS
 from deepep_host.state import new_state
 
-INLINE_BYTES = 1024 * 1024
+INLINE_BYTES = 4 * MIB
+"""Files of all hosts of a run that come along with the first answer."""
+
+CARRY_S = 60.0
+"""How long the login host may be away while parts are fetched from it."""
+
 PATIENCE_S = 300.0
 """How long Slurm's controller, or the login host, may be away before a session gives up on its jobs."""
 
@@ -39,20 +44,27 @@ STOP_S = 60.0
 class SlurmAction(DeepEPAction):
     """Base of the plugins. A job is known by the note ``slurm`` of its run: ``{"job_id", "job", ...}``."""
 
-    ARGUMENTS = frozenset({"session", "work_dir"})
+    ARGUMENTS = frozenset({"session", "work_dir", "limit_mb"})
 
     def ask(self, session: Session, do: str, **given: Any) -> Answer:
-        """Has the login host do one thing."""
-        slurm = self._slurm(session)
+        """Has the login host do one thing for a session."""
+        return self.ask_login(session.run_id, self._slurm(session), do, **given)
+
+    def ask_login(self, run_id: str, slurm: Mapping[str, Any], do: str, **given: Any) -> Answer:
+        """Has the login host do one thing; ``slurm`` is that part of a plan."""
         return self.call(
             "deepep_slurm",
-            run_id=session.run_id,
+            run_id=run_id,
             login=self.host,
             shared_dir=slurm["shared_dir"] or "",
             work_dir=self.argument("work_dir", "") or slurm["work_dir"] or "",
             do=do,
             given=json.dumps(given),
         )
+
+    def keep_s(self) -> float:
+        """Returns for how long what nobody collected stays on the login host, in s."""
+        return float(self.argument("keep_days", KEEP_DAYS)) * DAY_S
 
     def _slurm(self, session: Session) -> dict[str, Any]:
         return dict(session.plan()["slurm"])
@@ -69,11 +81,15 @@ class SlurmAction(DeepEPAction):
         A controller that was lost between submitting and noting finds its jobs here.
         """
         plan = session.plan()
-        wanted = [run["id"] for run in plan["runs"] if session.skipped(run["id"]) is None]
+        wanted = [
+            run["id"]
+            for run in plan["runs"]
+            if session.skipped(run["id"]) is None and not session.kept(run["id"])
+        ]
         found = {key: job for key in wanted if (job := self.job(session, key))}
         unknown = [key for key in wanted if key not in found]
         if unknown:
-            names = ["all"] if plan["slurm"]["one_job"] else unknown
+            names = [ALL] if plan["slurm"]["one_job"] else unknown
             answer = self.ask(session, "recorded", runs=names)
             for name, record in (answer.values.get("jobs") or {}).items() if not answer.problem else ():
                 for key in unknown if plan["slurm"]["one_job"] else [name]:
@@ -156,67 +172,106 @@ class SlurmAction(DeepEPAction):
     # ---- the end of a job ----
 
     def collect(
-        self, session: Session, key: str, job: Mapping[str, Any], ask_hosts: bool = True
+        self,
+        session: Session,
+        key: str,
+        job: Mapping[str, Any],
+        ask_hosts: bool = True,
+        options: Sequence[str] | None = None,
     ) -> str | None:
-        """Brings a run's files of all hosts into the result tree; returns None, or what is missing."""
-        answer = self.ask(session, "fetch", run=key, job=job["job"], ask=ask_hosts, part_bytes=PART_BYTES,
-                          inline_bytes=INLINE_BYTES)  # fmt: skip
+        """Brings a run's files of all hosts into the result tree; returns None, or what is missing.
+
+        ``options``: srun's, for a job of its own that asks the hosts of one that is over.
+        """
+        limit = int(self.argument("limit_mb", 0)) * MIB
+        answer = self.ask(session, "fetch", run=key, job=job["job"], ask=ask_hosts, options=options,
+                          limit_bytes=limit, inline_bytes=INLINE_BYTES)  # fmt: skip
         if answer.problem:
-            return self._note(session, key, answer.problem, [])
+            return self._note(session, key, answer.problem)
         target = session.run_dir(key)
-        target.mkdir(parents=True, exist_ok=True)
-        incoming = session.note_path(key, "incoming").with_suffix("")
-        fetched = incoming.with_name("incoming.parts")
-        shutil.rmtree(incoming, ignore_errors=True)
-        try:
-            source = Path(answer.values["folder"])
-            paths = [self._part(session, key, source, part, fetched) for part in answer.values["parts"]]
-            names = unpack(paths, incoming)
-        except (BadArchive, OSError) as error:
-            return self._note(session, key, str(error), [])
+        (target / "logs").mkdir(parents=True, exist_ok=True)
         hosts = session.run(key)["hosts"]
         head = next((host["name"] for host in hosts if int(host["node_rank"]) == 0), "")
+        problems = [answer.values["problem"]]
         for host in sorted(answer.values["hosts"], key=lambda name: name != head):
-            own = [name[len(host) + 1 :] for name in names if name.startswith(f"{host}/")]
-            placed = distribute(incoming / host, own, target, host, host == head)
-            self._note(session, key, answer.values["problem"], placed, host)
-        if f"{JOB}/job.txt" in names:
-            (target / "logs").mkdir(exist_ok=True)
-            (incoming / JOB / "job.txt").replace(target / "logs" / "job.txt")
-        shutil.rmtree(incoming, ignore_errors=True)
-        shutil.rmtree(fetched, ignore_errors=True)
-        problem: str | None = answer.values["problem"]
+            offered = answer.values["hosts"][host]
+            problem, placed = self._bring(session, key, host, offered, limit, host == head)
+            self._note(session, key, answer.values["problem"] or problem, placed, host,
+                       offered["index"]["left_out"])  # fmt: skip
+            problems.append(problem)
+        if answer.values["words"] is not None:
+            write_text(target / "logs" / "job.txt", answer.values["words"])
+        problem = "; ".join(filter(None, problems)) or None
         if problem and not answer.values["hosts"]:
-            self._note(session, key, problem, [])
+            self._note(session, key, problem)
         session.take_note(key, "collected", {"complete": problem is None, "at": now_iso()})
         return problem
 
-    def _part(self, session: Session, key: str, source: Path, part: Mapping[str, Any], target: Path) -> Path:
-        path = target / str(part["name"])
-        for _ in range(3):
-            if digest(path) == part["sha256"]:
-                return path
-            content = part.get("content")
-            if content is None:
-                answer = self.ask(session, "part", run=key, name=part["name"])
-                if answer.problem:
-                    raise BadArchive(answer.problem)
-                content = answer.values["content"]
-            write_bytes(path, base64.b64decode(content))
-        if digest(path) == part["sha256"]:
-            return path
-        raise BadArchive(f"{part['name']} arrived damaged")
+    def _bring(
+        self, session: Session, key: str, host: str, offered: Mapping[str, Any], limit: int, head: bool
+    ) -> tuple[str | None, list[str]]:
+        """Fetches what the login host has of one compute host; returns what is wrong, and what was placed."""
+        inline = bool(self._play_context.become)  # files of another user: only a module can read them
+
+        def pack(index: str, numbers: list[int]) -> Mapping[str, Any]:
+            answer = self.ask(session, "parts", run=key, host=host, limit_bytes=limit, index=index,
+                              parts=numbers, inline=inline)  # fmt: skip
+            if answer.problem:
+                raise BadArchive(answer.problem)
+            return answer.values
+
+        incoming = Incoming(session.note_path(key, "incoming-" + host_name(host)).with_suffix(""))
+        try:
+            with incoming.alone():
+                if not Carrier(self, session, key, host, CARRY_S, pack).bring(incoming, offered):
+                    return "the run's files changed while they were fetched", []
+                placed = distribute(incoming.files, incoming.finish(), session.run_dir(key), host, head)
+                incoming.drop()
+        except (BadArchive, Busy, Gone, OSError) as error:
+            return str(error), []
+        return None, placed
 
     def _note(
-        self, session: Session, key: str, problem: str | None, placed: Sequence[str], host: str | None = None
+        self,
+        session: Session,
+        key: str,
+        problem: str | None,
+        placed: Sequence[str] = (),
+        host: str | None = None,
+        left_out: Sequence[Mapping[str, Any]] = (),
     ) -> str | None:
         seen = {"complete": problem is None, "problem": problem}
         if host is not None:
-            session.take_note(key, "collected-" + host, {**seen, "files": list(placed), "at": now_iso()})
-        events.append(
-            session.results_dir, "collect", run=key, host=host or self.host, **seen, files=len(placed)
-        )
+            named = [{**one, "path": target_of(one["path"], host) or one["path"]} for one in left_out]
+            session.take_note(
+                key,
+                "collected-" + host,
+                {**seen, "files": list(placed), "left_out": named, "at": now_iso()},
+            )
+        events.append(session.results_dir, "collect", run=key, host=host or self.host, **seen,
+                      files=len(placed), left_out=len(left_out))  # fmt: skip
         return problem
+
+    def salvage(self, session: Session) -> list[str]:
+        """Has a job of its own fetch what a killed job left on its hosts' disks, and judges the run again.
+
+        Returns what could not be had, a text for each run.
+        """
+        problems = []
+        for run in session.plan()["runs"]:
+            key = run["id"]
+            job = self.job(session, key)
+            if job is None or job.get("shared") or session.kept(key) or session.skipped(key):
+                continue
+            if (session.note(key, "collected") or {"complete": True})["complete"]:
+                continue
+            problem = self.collect(session, key, job, False, run["slurm"]["job_options"])
+            problems += [f"{key}: {problem}"] if problem else []
+            answer = self.ask(session, "watch", jobs={key: job["job_id"]}, patience_s=PATIENCE_S)
+            found = (answer.values.get("jobs") or {}).get(key) if not answer.problem else None
+            if found is not None:
+                self.conclude(session, key, job, found)
+        return problems
 
     def conclude(self, session: Session, key: str, job: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """Writes the records of a run whose job is over and judges it; returns the verdict."""
@@ -254,9 +309,8 @@ class SlurmAction(DeepEPAction):
             "waited_s": _between(job.get("at"), since),
         })  # fmt: skip
         shutil.copyfile(
-            Path(session.bundle_dir, "jobs", *([] if job["job"] == "all" else key.split("/")),
-                 "cloudai_sbatch_script.sh"),
-            folder / "cloudai_sbatch_script.sh",
+            session.scripts.joinpath(*([] if job["job"] == ALL else key.split("/")), SCRIPT),
+            folder / SCRIPT,
         )  # fmt: skip
         return self.judge(session, key)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from deepep_host import events
-from deepep_host.session import Session
+from deepep_host.files import now_iso
+from deepep_host.session import SUBMITTED, Session
+from deepep_host.slurm.job import ALL, SCRIPT
 from deepep_slurm_controller import PATIENCE_S, SlurmAction
 
 
@@ -16,6 +17,8 @@ def submit(action: SlurmAction, session: Session, plan: Mapping[str, Any], keys:
     orders = list(_orders(session, plan, [key for key in keys if action.job(session, key) is None]))
     for order in orders:
         session.run_dir(order["keys"][0]).mkdir(parents=True, exist_ok=True)
+        for key in order["keys"]:
+            session.take_note(key, SUBMITTED, {"at": now_iso()})
     answer = action.ask(session, "submit", orders=orders, patience_s=PATIENCE_S)
     refused = []
     for order in orders:
@@ -42,14 +45,12 @@ def submit(action: SlurmAction, session: Session, plan: Mapping[str, Any], keys:
 def _orders(session: Session, plan: Mapping[str, Any], keys: list[str]) -> Iterator[dict[str, Any]]:
     """Yields what to submit, in order. ``keys`` of an order are the runs that its job holds."""
     slurm = plan["slurm"]
-    bundle = Path(session.bundle_dir) / "jobs"
     if slurm["one_job"]:
-        script = (bundle / "cloudai_sbatch_script.sh").read_text(encoding="utf-8")
         if keys:
             yield {
-                "run": "all",
+                "run": ALL,
                 "keys": keys,
-                "script": script,
+                "script": (session.scripts / SCRIPT).read_text(encoding="utf-8"),
                 "after": [],
                 "options": [],
                 "stamp": session.stamp,
@@ -61,7 +62,12 @@ def _orders(session: Session, plan: Mapping[str, Any], keys: list[str]) -> Itera
         if key not in keys:
             continue
         run = runs[key]
-        after = [[_KIND[one["type"]], one["run"]] for one in run["after"] if one["type"] in _KIND]
+        after = [
+            [_KIND[one["type"]], one["run"]]
+            for one in run["after"]
+            # What is kept of an earlier execution has no job now; that it completed was seen before.
+            if one["type"] in _KIND and not session.kept(one["run"])
+        ]
         if not slurm["parallel"]:
             after += [["afterany", other] for other in before]
         options = []
@@ -72,11 +78,10 @@ def _orders(session: Session, plan: Mapping[str, Any], keys: list[str]) -> Itera
             elif any(_under_way(session, other) for other in runs):
                 # Which hosts are the same is known once the first job has some.
                 continue
-        script = (bundle / key / "cloudai_sbatch_script.sh").read_text(encoding="utf-8")
         yield {
             "run": key,
             "keys": [key],
-            "script": script,
+            "script": (session.scripts / key / SCRIPT).read_text(encoding="utf-8"),
             "after": after,
             "options": options,
             "stamp": session.stamp,

@@ -16,7 +16,12 @@ from deepep_slurm_orders import submit
 
 
 class ActionModule(SlurmAction):
-    """One query per polling interval, however many jobs there are."""
+    """One query per polling interval, however many jobs there are.
+
+    With ``adopt``, for a session whose controller was lost: what was never submitted is left so.
+    """
+
+    ARGUMENTS = frozenset({"session", "work_dir", "limit_mb", "adopt"})
 
     def act(self) -> dict[str, Any]:
         if self.check_mode:
@@ -47,7 +52,8 @@ class ActionModule(SlurmAction):
             self._advance(session, jobs, answer.values["jobs"], slurm, prints)
             # Another job's end may have ended or skipped some.
             jobs = self.submitted(session)
-        return {"msg": "all jobs are over"}
+        problems = self.salvage(session)
+        return {"msg": "; ".join(["all jobs are over", *problems])}
 
     def _advance(
         self,
@@ -83,8 +89,9 @@ class ActionModule(SlurmAction):
         if slurm["same_hosts"]:
             plan = session.plan()
             left = [run["id"] for run in plan["runs"]
-                    if not session.skipped(run["id"]) and self.job(session, run["id"]) is None]  # fmt: skip
-            if left and session.stop_request() is None:
+                    if not session.skipped(run["id"]) and not session.kept(run["id"])
+                    and self.job(session, run["id"]) is None]  # fmt: skip
+            if left and session.stop_request() is None and not self.argument("adopt", False):
                 submit(self, session, plan, left)
 
     def _over(self, session: Session, key: str, verdict: str) -> None:

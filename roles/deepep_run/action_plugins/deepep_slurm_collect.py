@@ -41,6 +41,7 @@ class ActionModule(SlurmAction):
                 self.ask(session, "release", job=job["job"])
                 look = self._settled(key, job, look)
             self.conclude(session, key, job, look)
+        problems += self.salvage(session)
         stop = session.stop_request()
         for run in session.plan()["runs"]:
             if session.verdict(run["id"]) is None:

@@ -27,7 +27,9 @@ class ActionModule(SlurmAction):
         wanted: dict[str, list[dict[str, Any]]] = {}
         for run in session.plan()["runs"]:
             own = run.get("slurm") or {}
-            if own.get("image_file") and not parse(run["image"]).file and not session.skipped(run["id"]):
+            if session.skipped(run["id"]) or session.kept(run["id"]):
+                continue
+            if own.get("image_file") and not parse(run["image"]).file:
                 wanted.setdefault(run["image"], []).append(run)
         problems = {image: self._import(session, image, runs) for image, runs in wanted.items()}
         for image, problem in problems.items():
@@ -48,7 +50,7 @@ class ActionModule(SlurmAction):
         answer = self.ask(
             session, "import", reference=image, target=runs[0]["slurm"]["image_file"], login=login.to_json(),
             timeout_s=float(self.argument("timeout_s", 3600)), queue_limit_s=slurm["queue_limit_s"],
-            options=list(runs[0]["slurm"]["import_options"]),
+            options=list(runs[0]["slurm"]["job_options"]),
         )  # fmt: skip
         problem = answer.problem or answer.values.get("problem")
         events.append(session.results_dir, "image", host=self.host, image=image, problem=problem,

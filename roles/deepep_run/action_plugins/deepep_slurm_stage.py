@@ -17,6 +17,8 @@ from deepep_slurm_controller import SlurmAction
 class ActionModule(SlurmAction):
     """Where that fails no run is started, and each says why."""
 
+    ARGUMENTS = frozenset({"session", "work_dir", "keep_days"})
+
     def act(self) -> dict[str, Any]:
         archive, sha256, files = pack_program(Path(__file__).resolve().parents[2])
         if self.check_mode:
@@ -25,14 +27,17 @@ class ActionModule(SlurmAction):
         plan = session.plan()
         preflight = session.preflight(self.host) or {}
         problem = None
+        expired: list[str] = []
         if preflight.get("result") == "fail":
             problem = f"the login host {self.host} did not pass its preflight"
         else:
             answer = self.ask(
-                session, "stage", archive=base64.b64encode(archive).decode(), sha256=sha256, plan=plan
-            )
+                session, "stage", archive=base64.b64encode(archive).decode(), sha256=sha256, plan=plan,
+                keep_s=self.keep_s(),
+            )  # fmt: skip
             problem = answer.problem
-        events.append(session.results_dir, "stage", host=self.host, problem=problem)
+            expired = answer.values.get("expired") or []
+        events.append(session.results_dir, "stage", host=self.host, problem=problem, expired=expired)
         if problem:
             for run in plan["runs"]:
                 session.skip(run["id"], f"nothing can be submitted: {problem}")
@@ -40,5 +45,10 @@ class ActionModule(SlurmAction):
         return {
             "changed": answer.values.get("changed", False),
             "staged": True,
-            "msg": f"{files} files, {answer.values['version']}",
+            "msg": "; ".join(
+                [
+                    f"{files} files, {answer.values['version']}",
+                    *(f"removed for its age {one}" for one in expired),
+                ]
+            ),
         }

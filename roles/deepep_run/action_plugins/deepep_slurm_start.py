@@ -21,7 +21,9 @@ class ActionModule(SlurmAction):
         session = self.session()
         stop = session.stop_request()
         plan = session.plan()
-        waiting = [run for run in plan["runs"] if not session.skipped(run["id"])]
+        waiting = [
+            run for run in plan["runs"] if not session.skipped(run["id"]) and not session.kept(run["id"])
+        ]
         if stop:
             for run in waiting:
                 session.skip(run["id"], f"the session was stopped: {stop['cause']}")

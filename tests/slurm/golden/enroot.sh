@@ -23,7 +23,7 @@ program=${4:-$SLURM_SUBMIT_DIR/roles/deepep_run/files}    # what the hosts execu
 plan=${5:-$SLURM_SUBMIT_DIR/plan.json}
 work_dir=${6:-}                                           # directory of all sessions, for this user alone
 python=python3
-ending=; fetched=; meet=
+ending=; fetched=; meet=; ran=
 
 tell() { scontrol update JobId="$SLURM_JOB_ID" Comment="deepep $*" >&2 || true; }
 fail() { echo "deepep: $1" >&2; tell "failed: $1"; exit "$2"; }
@@ -47,6 +47,7 @@ run_one() {
   [ -z "$ending" ] || return $code
   tell "run $run at $meet"
   left=$(squeue --noheader "--jobs=$SLURM_JOB_ID" --format=%L)
+  ran+=${ran:+,}$run
   srun "--nodes=$number" "--ntasks=$number" --ntasks-per-node=1 "--nodelist=$nodes" \
     --cpu-bind=none --kill-on-bad-exit=0 --wait=120 "$@" \
     -I "$program/slurm_task.py" run "${given[@]}" "--meet=$meet" "--left=$left" &
@@ -89,6 +90,6 @@ if carries_program; then    # the files lie on the hosts' own disks until they a
     [ -z "$fetched" ] || break
     sleep 1
   done
-  [ -z "$fetched" ] || on_hosts "$allocated" "$python" -I "$program/slurm_task.py" remove "--base=$base"
+  [ -z "$fetched" ] || on_hosts "$allocated" "$python" -I "$program/slurm_task.py" remove "--base=$base" "--run=$ran"
 fi
 exit $result

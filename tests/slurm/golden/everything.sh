@@ -28,7 +28,7 @@ program=${4:-$SLURM_SUBMIT_DIR/roles/deepep_run/files}    # what the hosts execu
 plan=${5:-$SLURM_SUBMIT_DIR/plan.json}
 work_dir=${6:-}                                           # directory of all sessions, for this user alone
 python='/opt/my python/bin/python3'
-ending=; fetched=; meet=
+ending=; fetched=; meet=; ran=
 
 tell() { scontrol update JobId="$SLURM_JOB_ID" Comment="deepep $*" >&2 || true; }
 fail() { echo "deepep: $1" >&2; tell "failed: $1"; exit "$2"; }
@@ -52,6 +52,7 @@ run_one() {
   [ -z "$ending" ] || return $code
   tell "run $run at $meet"
   left=$(squeue --noheader "--jobs=$SLURM_JOB_ID" --format=%L)
+  ran+=${ran:+,}$run
   srun "--nodes=$number" "--ntasks=$number" --ntasks-per-node=1 "--nodelist=$nodes" \
     --cpu-bind=none --kill-on-bad-exit=0 --wait=120 "$@" \
     -I "$program/slurm_task.py" run "${given[@]}" "--meet=$meet" "--left=$left" &
@@ -98,6 +99,6 @@ if carries_program; then    # the files lie on the hosts' own disks until they a
     [ -z "$fetched" ] || break
     sleep 1
   done
-  [ -z "$fetched" ] || on_hosts "$allocated" "$python" -I "$program/slurm_task.py" remove "--base=$base"
+  [ -z "$fetched" ] || on_hosts "$allocated" "$python" -I "$program/slurm_task.py" remove "--base=$base" "--run=$ran"
 fi
 exit $result

@@ -6,7 +6,7 @@ import base64
 import io
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,20 @@ def parts_dir(base: Path, run: str) -> Path:
     return run_path(base / "parts", run)
 
 
-def offer(base: Path, run: str, limit_bytes: int, inline_bytes: int) -> dict[str, Any]:
+def offer(
+    base: Path,
+    run: str,
+    limit_bytes: int,
+    inline_bytes: int,
+    look: Callable[[Path], dict[str, Any] | None] = observe,
+) -> dict[str, Any]:
     """Returns ``{"state", "index", "folder"}`` of a run, state None where it was never started here.
 
-    Small files come along, as ``part``: most runs need no second question.
+    Small files come along, as ``part``: most runs need no second question. ``look`` tells the state of a
+    run's directory; the default is for runs that are held on this host.
     """
     folder = run_dir(base, run)
-    state = observe(folder)
+    state = look(folder)
     if state is None:
         return {"state": None}
     index = make_index(folder, limit_bytes, PART_BYTES)

@@ -42,6 +42,9 @@ def _essence(run: Mapping[str, Any]) -> dict[str, Any]:
     definition = run.get("test_definition")
     if isinstance(definition, Mapping):
         kept["test_definition"] = {key: value for key, value in definition.items() if key not in _IRRELEVANT}
+    if (run.get("slurm") or {}).get("any_hosts"):
+        # A session's plan names the hosts that Slurm has chosen.
+        kept["hosts"] = len(run["hosts"])
     return kept
 
 

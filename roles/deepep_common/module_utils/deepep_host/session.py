@@ -26,6 +26,9 @@ SCHEMA = 1
 COMPLETED = ("PASS", "UNVERIFIED")
 """Verdicts after which a run that waits for this one may start."""
 
+SUBMITTED = "submitted"
+"""The note that Slurm was asked to take a run's job: from then on there may be one, whatever was answered."""
+
 
 class SessionError(Exception):
     """The session cannot be opened or found; the text says why and what to do."""
@@ -92,6 +95,11 @@ class Session(NamedTuple):
         """Returns the directory of a run in the result tree."""
         return run_path(self.folder, key)
 
+    @property
+    def scripts(self) -> Path:
+        """Where the job scripts of the bundle that is being played are; empty over SSH."""
+        return self.folder / ".state" / "jobs"
+
     def kept(self, key: str) -> bool:
         """Tells whether a run's results are those of an earlier execution, and nothing is done about it."""
         executions = self.describe().get("executions") or [{}]
@@ -122,7 +130,7 @@ class Session(NamedTuple):
 
     def started(self, key: str) -> bool:
         """Tells whether anything of a run may be on its hosts."""
-        if self.note(key, "rendezvous") is not None:
+        if self.note(key, "rendezvous") is not None or self.note(key, SUBMITTED) is not None:
             return True
         folder = self.note_path(key, "x").parent
         return any(folder.glob("host-*.json"))
@@ -242,6 +250,7 @@ def open_session(
             ) from error
     session = _named(now, folder, bundle_dir)
     write_json(folder / "plan.json", plan)
+    _keep_scripts(bundle_dir, session)
     execution = _execution(session, controller, ansible_version, None)
     write_json(
         folder / "run.json",
@@ -261,6 +270,13 @@ def open_session(
     )
     events.append(folder, "session", status="opened", run_id=session.run_id, scenario=scenario)
     return session
+
+
+def _keep_scripts(bundle_dir: Path, session: Session) -> None:
+    """Keeps the job scripts of the bundle that is played: a resumed session's are not its first bundle's."""
+    shutil.rmtree(session.scripts, ignore_errors=True)
+    if (bundle_dir / "jobs").is_dir():
+        shutil.copytree(bundle_dir / "jobs", session.scripts)
 
 
 def _named(now: datetime, folder: Path, bundle_dir: Path) -> Session:
@@ -319,6 +335,7 @@ def resume_session(
     session = _named(datetime.now(), folder, Path(before.bundle_dir))
     for key in sorted(repeated, key=lambda key: key.count("/")):
         _put_away(before, key, folder / EARLIER / before.run_id)
+    _keep_scripts(bundle_dir, session)
     stop = folder / ".state" / "stop.json"
     if stop.exists():
         stop.unlink()

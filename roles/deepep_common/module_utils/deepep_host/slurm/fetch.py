@@ -7,50 +7,99 @@ import io
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ..files import read_json, safe_relative, write_json
+from ..pack import total_bytes
+from ..packing import offer
+from ..state import read_state, run_dir
 from . import query
-from .archive import pack
 from .command import SlurmError, call
-from .jobs import Place, release
+from .jobs import Place, final_facts, release
+from .states import RUNS, phase_of
 
-JOB = "@job"
-"""Stands for a host in the archive: what the job script itself said. No host can have this name."""
-
+PATIENCE_S = 30.0
 STEP_S = 300.0
 """How long the hosts may take to hand over their files."""
 
+GRANT_S = 30
+"""How long a job of its own that asks hosts may wait for them: they may be anybody's by now."""
 
-def fetch(place: Place, run: str, submitted: Mapping[str, Any], command: str = "pack") -> str | None:
-    """Has the hosts of a job that still exists hand over a run's files; returns None, or what went wrong.
+AT_ONCE = 8
+"""Hosts that are asked at the same time, where they have to be asked one by one."""
 
-    The job's own hosts are asked through a step of it: nothing but Slurm connects to them.
+WORDS_BYTES = 256 * 1024
+
+
+def fetch(
+    place: Place,
+    run: str,
+    submitted: Mapping[str, Any],
+    command: str = "pack",
+    options: Sequence[str] | None = None,
+) -> str | None:
+    """Has the hosts of a job hand over a run's files; returns None, or what went wrong.
+
+    A job that still exists is asked through a step of its own: nothing but Slurm connects to its hosts. Once
+    it is over, a job of its own asks them, where there are ``options`` for that; what came is removed there.
     """
     job_id = str(submitted["job_id"])
-    seen = query.queue([job_id], 30.0).get(job_id)
-    if seen is None or not seen.nodes:
+    seen = query.queue([job_id], PATIENCE_S).get(job_id)
+    if seen is not None and seen.nodes and phase_of(seen.state) == RUNS:
+        held = [f"--jobid={job_id}", "--overlap"]
+        _, problems = _ask(place, held, query.host_names(seen.nodes), run, submitted, command)
+        return "; ".join(problems) or None
+    if options is None:
         return f"job {job_id} is over, and its hosts cannot be asked any more"
-    nodes = query.host_names(seen.nodes)
-    packed, problems = _step(place, job_id, nodes, run, submitted, command)
+    nodes = query.host_names(str(final_facts([job_id], {})[job_id].get("nodes") or ""))
+    if not nodes:
+        return f"job {job_id} is over, and its hosts are not known any more"
+    fresh = ["--job-name=deepep-fetch", f"--immediate={GRANT_S}", "--time=5", *options]
+    gave, problems = _ask(place, fresh, nodes, run, submitted, command)
+    if gave:
+        _, told = _ask(place, fresh, gave, run, submitted, "remove")
+        problems += told
+    return "; ".join(problems) or None
+
+
+def _ask(
+    place: Place,
+    where: Sequence[str],
+    nodes: Sequence[str],
+    run: str,
+    submitted: Mapping[str, Any],
+    command: str,
+) -> tuple[list[str], list[str]]:
+    """Has nodes do ``command`` with a run and takes what they hand over; returns which did, and problems."""
+    answered = list(nodes)
+    packed, problems = _step(place, where, nodes, run, submitted, command)
     if problems and len(nodes) > 1:
         # One host that does not answer must not keep the others' files.
-        packed, problems = [], []
-        for node in nodes:
-            some, told = _step(place, job_id, [node], run, submitted, command)
-            packed += some
-            problems += told
-    for archive in packed:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            alone = list(pool.map(lambda node: _step(place, where, [node], run, submitted, command), nodes))
+        packed = [one for some, _ in alone for one in some]
+        problems = [one for _, told in alone for one in told]
+        answered = [node for node, (_, told) in zip(nodes, alone) if not told]
+    elif problems:
+        answered = []
+    for archive in packed if command != "remove" else ():
         try:
             unpack_into(archive, place.base, run)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             problems.append(f"what a host handed over cannot be read: {error}")
-    return "; ".join(problems) or None
+            answered = []
+    return answered, problems
 
 
 def _step(
-    place: Place, job_id: str, nodes: Sequence[str], run: str, submitted: Mapping[str, Any], command: str
+    place: Place,
+    where: Sequence[str],
+    nodes: Sequence[str],
+    run: str,
+    submitted: Mapping[str, Any],
+    command: str,
 ) -> tuple[list[bytes], list[str]]:
     """Returns what each node handed over, through the standard output of one step, and what went wrong."""
     base = str(submitted["base"])
@@ -60,10 +109,9 @@ def _step(
     number = str(len(nodes))
     try:
         done = call([
-            "srun", f"--jobid={job_id}", "--overlap", f"--nodes={number}", f"--ntasks={number}",
-            "--ntasks-per-node=1", f"--nodelist={','.join(nodes)}", "--gres=none", "--mpi=none",
-            "--immediate=30", "--label", python, "-I", f"{base}/program/slurm_task.py", command,
-            f"--base={base}", f"--run={run}",
+            "srun", *where, f"--nodes={number}", f"--ntasks={number}", "--ntasks-per-node=1",
+            f"--nodelist={','.join(nodes)}", "--gres=none", "--mpi=none", "--label",
+            python, "-I", f"{base}/program/slurm_task.py", command, f"--base={base}", f"--run={run}",
         ], timeout_s=STEP_S)  # fmt: skip
     except SlurmError as error:
         return [], [str(error)]
@@ -96,33 +144,31 @@ def unpack_into(packed: bytes, base: Path, run: str) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def pack_run(
-    place: Place, run: str, job: str, part_bytes: int
-) -> tuple[Path, list[dict[str, Any]], list[str]]:
-    """Packs a run's files of all hosts in parts; returns their folder, the parts and the hosts.
+def offers(place: Place, run: str, limit_bytes: int, inline_bytes: int) -> dict[str, dict[str, Any]]:
+    """Returns what there is to fetch of a run, host by host (``packing.offer``); small files come along.
 
-    Names in the archive are ``HOST/...`` below the run's directory there; :data:`JOB` has the job's words.
+    Their directories lie here as they do on a host that is reached by SSH.
     """
-    gathered = place.job(run) / "gathered"
-    shutil.rmtree(gathered, ignore_errors=True)
-    gathered.mkdir(parents=True)
-    hosts = []
+    found: dict[str, dict[str, Any]] = {}
     for folder in sorted(place.base.iterdir()) if place.base.is_dir() else ():
-        source = folder.joinpath("runs", *run.split("/"))
-        if folder.name != place.login and source.is_dir():
-            shutil.copytree(source, gathered / folder.name, symlinks=True, ignore=_only_files)
-            hosts.append(folder.name)
-    if (place.job(job) / "job.txt").is_file():
-        (gathered / JOB).mkdir(exist_ok=True)
-        shutil.copyfile(place.job(job) / "job.txt", gathered / JOB / "job.txt")
-    parts_dir = place.job(run) / "parts"
-    parts = pack(gathered, parts_dir, part_bytes)
-    shutil.rmtree(gathered, ignore_errors=True)
-    return parts_dir, parts, hosts
+        if folder.name == place.login or not run_dir(folder, run).is_dir():
+            continue
+        # Whoever holds the run is on another host: its state is what it wrote last.
+        offered = offer(folder, run, limit_bytes, inline_bytes, read_state)
+        if offered["state"] is not None:
+            inline_bytes -= total_bytes(offered["index"]) if "part" in offered else 0
+            found[folder.name] = offered
+    return found
 
 
-def _only_files(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if (Path(folder) / name).is_symlink()]
+def words(place: Place, job: str) -> str | None:
+    """Returns the end of what the job script itself said, None where that is not here."""
+    try:
+        with (place.job(job) / "job.txt").open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - WORDS_BYTES))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return None
 
 
 def let_go(place: Place, run: str) -> None:

@@ -10,6 +10,9 @@ from ..program import host_slice
 ALL = "all"
 """Names the one job of all runs, where they share an allocation."""
 
+SCRIPT = "cloudai_sbatch_script.sh"
+"""What a job script is called, in bundles and results, as CloudAI has it."""
+
 
 class Member(NamedTuple):
     """One host of a run: its inventory name, its name in Slurm, its rank among the hosts."""

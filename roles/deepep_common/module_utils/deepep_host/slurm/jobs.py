@@ -19,7 +19,7 @@ from ..files import now_iso, read_json, run_path, write_json, write_text
 from ..state import host_dir, read_state, run_dir
 from . import query
 from .command import PAUSE_S, SlurmAway, SlurmError, call
-from .job import only
+from .job import SCRIPT, only
 from .states import OVER, WAITS, is_held, never_starts, phase_of
 
 PAYLOAD = "#-- payload"
@@ -114,7 +114,7 @@ def _submit(
 ) -> dict[str, Any]:
     folder = place.job(run)
     mark = f"{COMMENT} {place.run_id} {run}"
-    script = folder / "cloudai_sbatch_script.sh"
+    script = folder / SCRIPT
     if shared:
         base, program, plan = place.base, place.own / "program", place.own / "plan.json"
         text = str(order["script"])

@@ -12,11 +12,12 @@ from typing import Any
 from .. import images
 from ..files import read_json, safe_relative
 from ..look import CHUNK, STREAMS
+from ..packing import pack_parts
 from ..stage import stage
 from ..state import default_work_dir, ensure_work_dir, read_state, resolve_work_dir, run_dir
-from . import jobs
+from . import jobs, leftovers
 from .command import ask, call
-from .fetch import fetch, let_go, pack_run
+from .fetch import fetch, let_go, offers, words
 from .jobs import Place, user_name
 
 NEEDED = ("sbatch", "squeue", "scontrol", "scancel", "srun")
@@ -40,7 +41,7 @@ class Service:
             "watch": self._watch,
             "cancel": self._cancel,
             "fetch": self._fetch,
-            "part": self._part,
+            "parts": self._parts,
             "release": self._release,
             "look": self._look,
             "import": self._import,
@@ -54,11 +55,16 @@ class Service:
             raise OSError(f"the login host has no {', '.join(missing)}: name another deepep_slurm_login")
         version = ask(["sinfo", "--version"], 10.0).strip()
         ensure_work_dir(self._place.root)
+        expired = self._expire(given)
         changed = stage(
             str(self._place.root), self._place.run_id, self._place.login, "", given["archive"],
             given["sha256"], given["plan"], {},
         )  # fmt: skip
-        return {"changed": changed, "version": version}
+        return {"changed": changed, "version": version, "expired": expired}
+
+    def _expire(self, given: Mapping[str, Any]) -> list[str]:
+        found = leftovers.sweep_login(self._place.root, self._place.base, float(given["keep_s"]))
+        return [str(base) for base in found]
 
     def _submit(self, given: Mapping[str, Any]) -> dict[str, Any]:
         done = jobs.submit(
@@ -89,19 +95,26 @@ class Service:
         return {"changed": bool(states), "states": states}
 
     def _fetch(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        run = str(given["run"])
-        problem = None
-        record = read_json(self._place.job(str(given["job"])) / "submitted.json") or {}
-        if not self._shared and record and given.get("ask", True):
-            problem = fetch(self._place, run, record)
-        folder, parts, hosts = pack_run(self._place, run, str(given["job"]), int(given["part_bytes"]))
-        if len(parts) == 1 and parts[0]["bytes"] <= int(given["inline_bytes"]):
-            parts[0]["content"] = base64.b64encode((folder / parts[0]["name"]).read_bytes()).decode()
-        return {"changed": True, "problem": problem, "folder": str(folder), "parts": parts, "hosts": hosts}
+        """Brings a run's files here, where hosts share no directory with it, and says what there is.
 
-    def _part(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        path = self._place.job(str(given["run"])) / "parts" / safe_relative(str(given["name"]))
-        return {"content": base64.b64encode(path.read_bytes()).decode()}
+        ``ask``: the hosts of a job that still exists; ``options``: srun's, to ask those of one that is over.
+        """
+        run, job = str(given["run"]), str(given["job"])
+        problem = None
+        record = read_json(self._place.job(job) / "submitted.json") or {}
+        if not self._shared and record:
+            problem = f"job {record['job_id']} is over, and its hosts were not asked"
+            if given["ask"] or given["options"] is not None:
+                problem = fetch(self._place, run, record, options=given["options"])
+        found = offers(self._place, run, int(given["limit_bytes"]), int(given["inline_bytes"]))
+        return {"changed": True, "problem": problem, "hosts": found, "words": words(self._place, job)}
+
+    def _parts(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        base = self._place.base / safe_relative(str(given["host"]))
+        return pack_parts(
+            base, str(given["run"]), int(given["limit_bytes"]), str(given["index"]), given["parts"],
+            bool(given["inline"]),
+        )  # fmt: skip
 
     def _release(self, given: Mapping[str, Any]) -> dict[str, Any]:
         let_go(self._place, str(given["job"]))
@@ -150,7 +163,7 @@ class Service:
 
     def _clean(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Removes the session's files here, unless a run's are still needed; ``keep`` lists those."""
-        removed = []
+        removed = self._expire(given)
         if self._place.run_id and self._place.base.is_dir() and not given.get("keep"):
             shutil.rmtree(self._place.base, ignore_errors=True)
             removed.append(str(self._place.base))

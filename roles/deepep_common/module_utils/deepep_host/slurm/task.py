@@ -10,7 +10,6 @@ import base64
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +26,7 @@ from ..image import enroot
 from ..launch import LaunchError
 from ..rendezvous import RendezvousError, free_port, interface_address, route_source
 from ..state import default_work_dir, ended, ensure_work_dir, new_state, read_state, run_dir, write_state
-from . import inside, query
+from . import inside, leftovers, query
 from .job import Member, NotInPlan, members, slice_of
 
 SETTLE_S = 3.0
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="slurm_task.py")
     parser.add_argument("command", choices=("meet", "run", "pack", "look", "remove", "import"))
     parser.add_argument("--plan", type=Path, help="plan.json, or the part of it that the job needs")
-    parser.add_argument("--run", default="", help="id of the run")
+    parser.add_argument("--run", default="", help="id of the run; with remove, ids with commas")
     parser.add_argument("--session", default="", help="id of the session")
     parser.add_argument("--stamp", default="", help="time of the session, for the results' directory")
     parser.add_argument("--base", type=Path, required=True, help="the session's directory on this host")
@@ -107,6 +106,8 @@ def run(given: argparse.Namespace) -> int:
     folder = run_dir(base, given.run)
     if given.work_dir:
         ensure_work_dir(given.work_dir)
+        leftovers.note_job(given.base)
+        leftovers.sweep_host(given.work_dir, given.base)
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = read_state(folder)
     if before is not None:
@@ -230,7 +231,7 @@ def _hand_over(given: argparse.Namespace, names: Sequence[str] | None) -> int:
     """Writes files to stdout as tar.gz in base64, with names ``HOST/runs/...``: srun carries lines only."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for host in _hosts_below(given.base):
+        for host in leftovers.hosts_below(given.base):
             folder = run_dir(host, given.run)
             found = sorted(folder.rglob("*")) if names is None else [folder / name for name in names]
             for path in found:
@@ -242,11 +243,8 @@ def _hand_over(given: argparse.Namespace, names: Sequence[str] | None) -> int:
 
 
 def remove(given: argparse.Namespace) -> int:
-    """Removes what the run left on this host's own disk."""
-    for host in _hosts_below(given.base):
-        if given.run:
-            shutil.rmtree(run_dir(host, given.run), ignore_errors=True)
-    shutil.rmtree(given.base, ignore_errors=True)
+    """Removes runs that were fetched from this host's own disk."""
+    leftovers.forget(given.base, [safe_relative(run) for run in given.run.split(",") if run])
     return 0
 
 
@@ -276,10 +274,6 @@ def import_image(given: argparse.Namespace) -> int:
         return FAILED
     print(json.dumps({"digest": digest}), flush=True)
     return 0
-
-
-def _hosts_below(base: Path) -> list[Path]:
-    return sorted(path for path in base.iterdir() if (path / "runs").is_dir()) if base.is_dir() else []
 
 
 def _plan(given: argparse.Namespace) -> tuple[dict[str, Any], Mapping[str, Any]]:
