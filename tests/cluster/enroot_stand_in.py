@@ -5,6 +5,7 @@ Recorded from NVIDIA/enroot 8ea147d, enroot.in and src/runtime.sh: options and t
 and in which words, how environment and mounts are put together, what runs the command. An image is a file
 with squashfs' magic number and a JSON object: "files" (path -> text) and "environment" (lines of
 /etc/environment). Every call is written to $ENROOT_DATA_PATH/../calls.jsonl. /usr is the host's.
+``import`` is enroot_stand_in.sh beside this file; then the texts of the image's layers are put into the file.
 """
 
 import ctypes
@@ -12,7 +13,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 OPTIONS = {
@@ -23,6 +26,9 @@ OPTIONS = {
 }  # fmt: skip
 NO = re.compile(r"^(no?|N[oO]?|[fF](alse)?|FALSE)$")
 CLONE_NEWNS = 0x00020000
+NOTES = Path("/var/tmp/enroot-stand-in")
+SUPERBLOCK = 96
+"""Bytes of squashfs' superblock."""
 
 
 def fail(text: str) -> None:
@@ -77,7 +83,8 @@ def create(options: "dict[str, list[str]]", rest: "list[str]") -> None:
         if not ({"-f", "--force"} & set(options)):
             fail(f"File already exists: {target}")
         shutil.rmtree(target)
-    content = json.loads(data[4:])
+    # Behind the magic number, or behind a whole superblock.
+    content, _ = json.JSONDecoder().raw_decode(data[data.index(b"{") :].decode("utf-8", "replace"))
     for folder in ("dev", "etc", "proc", "sys", "tmp", "usr", "var"):
         (target / folder).mkdir(parents=True)
     for link in ("bin", "lib", "lib64", "sbin"):
@@ -88,6 +95,28 @@ def create(options: "dict[str, list[str]]", rest: "list[str]") -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(0o755)
+
+
+def import_image(words: "list[str]") -> None:
+    """Imports as recorded, with the environment and the texts of the image in the registry."""
+    recorded = Path(__file__).resolve().with_name("enroot_stand_in.sh")
+    NOTES.mkdir(exist_ok=True)
+    (NOTES / "content").touch()
+    code = subprocess.call(["bash", str(recorded), "import", *words])
+    if code:
+        sys.exit(code)
+    manifest = json.loads((NOTES / "blobs/manifest").read_text())
+    config = json.loads((NOTES / "blobs" / manifest["config"]["digest"]).read_text())
+    content = {"environment": config["config"].get("Env") or [], "files": {}}
+    for layer in manifest["layers"]:
+        with tarfile.open(NOTES / "blobs" / layer["digest"]) as archive:
+            for member in archive:
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is not None:
+                    content["files"]["/" + member.name] = stream.read().decode()
+    with Path(words[words.index("--output") + 1]).open("r+b") as file:
+        file.seek(SUPERBLOCK)
+        file.write(json.dumps(content).encode() + b"\n")
 
 
 def environment(root: Path, asked: "list[str]") -> "dict[str, str]":
@@ -167,6 +196,9 @@ def start(options: "dict[str, list[str]]", rest: "list[str]") -> None:
 
 def main() -> None:
     verb, words = sys.argv[1], sys.argv[2:]
+    if verb == "import":
+        import_image(words)
+        return
     if verb not in OPTIONS:
         sys.exit("Usage: enroot COMMAND [ARG...]")
     data = Path(os.environ["ENROOT_DATA_PATH"])

@@ -23,15 +23,25 @@ image=${uri##*#}; path=${image%%[:@]*}; version=${image#"$path"}; version=${vers
 [ ! -e "$file" ] || { echo "[ERROR] File already exists: $file" >&2; exit 1; }
 # docker::_parse_uri: the user comes from the line of the registry's host, without its port.
 user=$(awk "/^[[:space:]]*machine[[:space:]]+${registry%:*}[[:space:]]+login[[:space:]]+.+/ { print \$4; exit }" "$creds")
-options=(-sS --cacert "/etc/containers/certs.d/$registry/ca.crt")
-if [ -n "$user" ]; then
-    # common::evalnetrc
-    exec {fd}< <(awk '{ if (NF >= 6 && $6 ~ "^\\$") { for(i=1; i<6; i++) printf "%s ", $i
-        for(i=1; i<6; i++) sub("^["FS"]*[^"FS"]+["FS"]+", "", $0); fflush(); system("echo "$0) } else print }' "$creds")
-    options+=(--netrc-file "/proc/self/fd/$fd")
+ask() { # PATH OPTIONS...
+    local options=(-sS --cacert "/etc/containers/certs.d/$registry/ca.crt") fd url=https://$registry/v2/$path/$1; shift
+    if [ -n "$user" ]; then
+        # common::evalnetrc
+        exec {fd}< <(awk '{ if (NF >= 6 && $6 ~ "^\\$") { for(i=1; i<6; i++) printf "%s ", $i
+            for(i=1; i<6; i++) sub("^["FS"]*[^"FS"]+["FS"]+", "", $0); fflush(); system("echo "$0) } else print }' "$creds")
+        options+=(--netrc-file "/proc/self/fd/$fd")
+    fi
+    curl "${options[@]}" -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' "$@" "$url"
+}
+code=$(ask "manifests/$version" -o /dev/null -w '%{http_code}')
+if [ -e "$note/content" ] && [ "$code" = 200 ]; then
+    # What is in the image: enroot_stand_in.py makes of it what it can start.
+    rm -rf "$note/blobs" && mkdir "$note/blobs"
+    ask "manifests/$version" -o "$note/blobs/manifest"
+    for blob in $(grep -o 'sha256:[0-9a-f]\{64\}' "$note/blobs/manifest"); do
+        ask "blobs/$blob" -L -o "$note/blobs/$blob"
+    done
 fi
-code=$(curl "${options[@]}" -o /dev/null -w '%{http_code}' -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
-    "https://$registry/v2/$path/manifests/$version")
 umask 077
 echo "token of $user" > "$ENROOT_CACHE_PATH/.tokens.$EUID/$registry.$$"
 [ -e "$note/hang" ] && sleep 600

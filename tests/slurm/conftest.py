@@ -15,9 +15,9 @@ host_code()
 
 @pytest.fixture(scope="session")
 def slurm_of_session() -> Iterator[SlurmLab]:
-    """Five compute hosts and a login host with slurmctld, slurmdbd and MariaDB."""
+    """Six compute hosts, a login host with slurmctld, slurmdbd and MariaDB, and a registry."""
     need_lab()
-    with SlurmLab(5) as lab:
+    with SlurmLab(6, registry=True) as lab:
         yield lab
 
 
