@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from functools import partial
 from pathlib import Path
 
 OPTIONS = {
@@ -26,7 +27,7 @@ OPTIONS = {
 }  # fmt: skip
 NO = re.compile(r"^(no?|N[oO]?|[fF](alse)?|FALSE)$")
 CLONE_NEWNS = 0x00020000
-NOTES = Path("/var/tmp/enroot-stand-in")
+NOTES = Path("/var/tmp/enroot-stand-in")  # noqa: S108 - of the lab's hosts
 SUPERBLOCK = 96
 """Bytes of squashfs' superblock."""
 
@@ -84,7 +85,8 @@ def create(options: "dict[str, list[str]]", rest: "list[str]") -> None:
             fail(f"File already exists: {target}")
         shutil.rmtree(target)
     # Behind the magic number, or behind a whole superblock.
-    content, _ = json.JSONDecoder().raw_decode(data[data.index(b"{") :].decode("utf-8", "replace"))
+    text = data[4 if data[4:5] == b"{" else SUPERBLOCK :].decode("utf-8", "replace")
+    content, _ = json.JSONDecoder().raw_decode(text)
     for folder in ("dev", "etc", "proc", "sys", "tmp", "usr", "var"):
         (target / folder).mkdir(parents=True)
     for link in ("bin", "lib", "lib64", "sbin"):
@@ -119,14 +121,21 @@ def import_image(words: "list[str]") -> None:
         file.write(json.dumps(content).encode() + b"\n")
 
 
-def environment(root: Path, asked: "list[str]") -> "dict[str, str]":
+def call(path: str, root: Path, name: str) -> "list[str]":
+    """Returns the lines that a function of a configuration prints (``enroot start --conf``)."""
+    script = f'source "$1"; ! declare -F {name} > /dev/null || {name}'
+    env = {**os.environ, "ENROOT_ROOTFS": str(root)}
+    return subprocess.check_output(["bash", "-c", script, "bash", path], env=env, text=True).splitlines()
+
+
+def environment(root: Path, asked: "list[str]", more: "list[str]") -> "dict[str, str]":
     """Returns the container's environment: the image's, then --env; line by line, as awk and sed have it."""
     text = (root / "etc/environment").read_text()
     for entry in asked:
         if not re.match(r"^[A-Za-z_][A-Za-z0-9_]*(=|$)", entry):
             fail(f"Invalid argument: {entry}")
         text += (entry if "=" in entry else f"{entry}={os.environ.get(entry, '')}") + "\n"
-    lines = [line.lstrip() for line in text.splitlines()]
+    lines = [line.lstrip() for line in [*text.splitlines(), *more]]
     pairs = [line.partition("=") for line in lines if re.match(r"^[A-Za-z_][A-Za-z0-9_]*=", line)]
     return {name: value for name, _, value in pairs if not name.startswith("ENROOT_")}
 
@@ -137,6 +146,8 @@ def mount(root: Path, entry: str) -> None:
     source, target = fields[0], root / fields[1].lstrip("/")
     options = fields[3].split(",") if len(fields) > 3 else []
     known = {"bind", "rbind", "ro", "rw", "x-create=dir", "x-create=file", "x-create=auto"}
+    if "x-create=auto" in options:
+        options.append("x-create=dir" if Path(source).is_dir() else "x-create=file")
     if set(options) - known:
         fail(f"failed to parse mount entry: {entry}")
     if "x-create=dir" in options:
@@ -158,6 +169,9 @@ def start(options: "dict[str, list[str]]", rest: "list[str]") -> None:
     if not root.is_dir():
         fail(f"No such file or directory: {root}")
     mounts = options.get("-m", []) + options.get("--mount", [])
+    configured = options.get("-c", []) + options.get("--conf", [])
+    hook = partial(call, configured[0], root) if configured else lambda name: []
+    hook("hooks")
     for entry in mounts:
         if not re.match(r"^\S+(:\S+)*$", entry):
             fail(f"Invalid argument: {entry}")
@@ -168,7 +182,9 @@ def start(options: "dict[str, list[str]]", rest: "list[str]") -> None:
         fail("unshare")
     os.spawnlp(os.P_WAIT, "mount", "mount", "--make-rslave", "/")
     os.spawnlp(os.P_WAIT, "mount", "mount", "--bind", str(root), str(root))
-    env = environment(root, options.get("-e", []) + options.get("--env", []))
+    env = environment(root, options.get("-e", []) + options.get("--env", []), hook("environ"))
+    # The lines of a configuration are fstab's: source, target, options.
+    mounts = mounts + ["{}:{}:none:{}".format(*line.split()) for line in hook("mounts")]
     system = [
         "/proc:/proc:none:rbind",
         "/sys:/sys:none:rbind",
@@ -189,8 +205,11 @@ def start(options: "dict[str, list[str]]", rest: "list[str]") -> None:
     if not (options.get("-w") or options.get("--rw") or setting("ENROOT_ROOTFS_WRITABLE")):
         os.spawnlp(os.P_WAIT, "mount", "mount", "-o", "remount,bind,ro", str(root))
     login = "-sh" if setting("ENROOT_LOGIN_SHELL") or "ENROOT_LOGIN_SHELL" not in os.environ else "sh"
-    os.chroot(root)
+    old = root / "tmp/.old"
+    old.mkdir()
+    os.spawnlp(os.P_WAIT, "pivot_root", "pivot_root", str(root), str(old))
     os.chdir("/")
+    os.spawnlp(os.P_WAIT, "umount", "umount", "--lazy", "/tmp/.old")  # noqa: S108 - in the container
     os.execve("/bin/sh", [login, *script, *rest[1:]], env)
 
 
@@ -201,7 +220,7 @@ def main() -> None:
         return
     if verb not in OPTIONS:
         sys.exit("Usage: enroot COMMAND [ARG...]")
-    data = Path(os.environ["ENROOT_DATA_PATH"])
+    data = Path(os.environ.setdefault("ENROOT_DATA_PATH", str(NOTES / "data")))
     data.mkdir(parents=True, exist_ok=True)
     seen = {name: value for name, value in os.environ.items()
             if name.startswith(("ENROOT_", "NVIDIA_", "MELLANOX_", "DEEPEP_"))}  # fmt: skip

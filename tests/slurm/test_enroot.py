@@ -1,13 +1,16 @@
 """An image from the registry to a PASS as a Slurm job without pyxis, with the recorded stand-in for enroot.
 
-enroot itself is not on the test bed: tests/cluster/enroot_stand_in.py says what of it is recorded.
+enroot itself is not on the test bed: tests/cluster/enroot_stand_in.py says what of it is recorded. The same
+with the real pyxis, where somebody has built it for this Slurm: python -m tests.slurm.test_enroot PLUGIN.so
 """
 
 from __future__ import annotations
 
 import json
-import tomllib
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +23,6 @@ from tests.slurm.session import Run, write_scenario
 pytestmark = pytest.mark.cluster
 
 IMAGE = f"{Registry.NAME}#team/deepep:slurm"
-TORCH = (REPOSITORY / ".venv-torch").resolve()
 
 
 def install(slurm: SlurmLab) -> None:
@@ -31,46 +33,75 @@ def install(slurm: SlurmLab) -> None:
         program.chmod(0o755)
 
 
-def test_an_image_is_imported_by_a_job_and_started_by_others(
-    slurm: SlurmLab, torch_python: Path, tmp_path: Path
-) -> None:
+def play(slurm: SlurmLab, folder: Path, torch: Path, container: str, **variables: Any) -> tuple[Run, str]:
+    """Runs the benchmark in an image that only the registry has; returns the run and the image's digest."""
     registry = slurm.lab.registry
     assert registry is not None
-    images.frame(tmp_path / "image.tar", "team/deepep:slurm", env={"NCCL_DEBUG": "TRACE"})
-    digest = registry.push(tmp_path / "image.tar", "team/deepep:slurm")
+    images.frame(folder / "image.tar", "team/deepep:slurm", env={"NCCL_DEBUG": "TRACE"})
+    digest = registry.push(folder / "image.tar", "team/deepep:slurm")
     install(slurm)
-    scenario = write_scenario(tmp_path, {
+    scenario = write_scenario(folder, {
         "boxed": ("", 'nodes = ["gaia-1", "gaia-2"]\ntime_limit = "20m"\n'
                       f'  [Tests.cmd_args]\n  docker_image_url = "{IMAGE}"'),
     })  # fmt: skip
-    mounted = (TORCH, (TORCH / "bin" / "python").resolve().parents[1])
+    # The interpreter with torch would be in the image; a gigabyte of it is mounted instead.
+    mounted = (torch.parents[1], torch.resolve().parents[1])
     run = Run(
-        slurm, tmp_path, scenario,
-        deepep_container_runtime="enroot", deepep_slurm_container="enroot",
-        deepep_python=str(TORCH / "bin" / "python"),
+        slurm, folder, scenario,
+        deepep_container_runtime="enroot", deepep_slurm_container=container, deepep_python=str(torch),
         deepep_container_mounts=[*images.MOUNTS, *(f"{path}:{path}:ro" for path in mounted)],
         deepep_env={"NCCL_DEBUG": "INFO"}, deepep_master_interface="eth0",
         deepep_registries=[{"registry": Registry.NAME, "username": Registry.USER,
                             "password": Registry.PASSWORD}],
-        deepep_rendezvous_timeout_s=600, deepep_process_group_timeout_s=600,
+        deepep_rendezvous_timeout_s=600, deepep_process_group_timeout_s=600, **variables,
     )  # fmt: skip
+    return run, digest
+
+
+def check(slurm: SlurmLab, run: Run, digest: str) -> None:
+    """Checks what the run left: a PASS, the digest in its records, no credential and no file anywhere."""
     out = run.finish()
-    folder = run.session / "boxed/0"
     assert run.process.returncode == 0, out
     assert run.said("boxed/0") == "PASS"
+    folder = run.session / "boxed/0"
     (file,) = (slurm.shared / "images").glob("*.sqsh")
     assert file.read_bytes()[:4] == b"hsqs"
     for host in ("gaia-1", "gaia-2"):
-        record = json.loads((folder / "logs" / f"{host}.container.json").read_text())
-        assert (record["runtime"], record["digest"]) == ("enroot", digest)
-        found = json.loads((folder / "logs" / f"{host}.environment.json").read_text())["variables"]
-        assert found["NCCL_DEBUG"] == "INFO"  # not the image's own
-        metadata = tomllib.loads((folder / "metadata" / f"node-{host}.toml").read_text())
-        assert digest in json.dumps(metadata)
-    # No credential waited in the queue, and none is left.
-    for path in [tmp_path / "bundle", run.session, slurm.shared]:
+        assert json.loads((folder / "logs" / f"{host}.container.json").read_text())["digest"] == digest
+        assert digest in (folder / "metadata" / f"node-{host}.toml").read_text()
+    for path in (run.inventory.with_name("bundle"), run.session, slurm.shared):
         done = slurm.login.run("grep", "-rlF", Registry.PASSWORD, str(path), check=False)
         assert done.stdout == "", done.stdout
     assert not list(slurm.shared.glob("deepep-root/*"))
     for host_ in slurm.hosts:
         assert not host_.of_benchmark()
+
+
+def test_an_image_is_imported_by_a_job_and_started_by_others(
+    slurm: SlurmLab, torch_python: Path, tmp_path: Path
+) -> None:
+    run, digest = play(slurm, tmp_path, torch_python, "enroot")
+    check(slurm, run, digest)
+    for host in ("gaia-1", "gaia-2"):
+        path = run.session / "boxed/0/logs" / f"{host}.environment.json"
+        assert json.loads(path.read_text())["variables"]["NCCL_DEBUG"] == "INFO"  # not the image's own
+
+
+def main(plugin: Path) -> None:
+    """The same through srun's options, with a pyxis that was built for the lab's Slurm."""
+    with tempfile.TemporaryDirectory() as folder, SlurmLab(2, registry=True) as slurm:
+        for host in (*slurm.hosts, slurm.login):
+            host.root("/usr/local/lib/spank_pyxis.so").write_bytes(plugin.read_bytes())
+            line = "required /usr/local/lib/spank_pyxis.so runtime_path=/run/pyxis\n"
+            host.root("/etc/slurm/plugstack.conf").write_text(line)
+            host.run("mkdir", "-p", "/run/pyxis")
+        # Jobs of the lab are root's, which enroot has to be told to allow.
+        allowed = ["--export=ALL,ENROOT_ALLOW_SUPERUSER=yes"]
+        torch = REPOSITORY / ".venv-torch" / "bin" / "python"
+        run, digest = play(slurm, Path(folder), torch, "pyxis", deepep_slurm_sbatch_args=allowed)
+        check(slurm, run, digest)
+        print("PASS")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -13,6 +13,7 @@ from tests.slurm.session import Run, write_scenario
 pytestmark = pytest.mark.cluster
 
 LONG = "sleep 600"
+TOO_MUCH = "exec /usr/bin/python3 -c 'x = bytearray(500 << 20)'"
 WITH_IMAGE = '\n  [Tests.cmd_args]\n  docker_image_url = "127.0.0.1:1#team/none:1"'
 """Nothing listens there."""
 AFTER = '\ndependencies = [{{type = "start_post_comp", id = "{}"}}]'
@@ -32,8 +33,12 @@ def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) ->
         "cancelled": (LONG, on("gaia-4")),
         "power": (LONG, on("gaia-1", "gaia-2")),
         "never": (LONG, on("gaia-3") + AFTER.format("hangs")),
+        "memory": (TOO_MUCH, on("gaia-5")),
     })  # fmt: skip
-    run = Run(slurm, tmp_path, scenario, deepep_slurm_parallel=True)
+    run = Run(
+        slurm, tmp_path, scenario, deepep_slurm_parallel=True,
+        of_host={"gaia-5": {"deepep_slurm_sbatch_args": ["--mem=200"]}},
+    )  # fmt: skip
     try:
         cancelled = run.until_program("cancelled/0", "gaia-4")
         slurm.login.run("scancel", cancelled)
@@ -67,11 +72,16 @@ def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) ->
 
     assert run.said("never/0").startswith("NOT_RUN")
     assert "after hangs/0 has completed" in run.said("never/0")
+
+    assert run.said("memory/0").startswith("FAIL")
+    assert "what its job may have of it, ran out of memory" in run.said("memory/0")
+    assert "OUT_OF_MEMORY" in run.said("memory/0")
     assert slurm.jobs() == []
     run.tell("a rank dies on one of two hosts", "dies/0")
     run.tell("the program hangs", "hangs/0")
     run.tell("a user cancels the job", "cancelled/0")
     run.tell("a compute host loses power in the middle", "power/0")
+    run.tell("a program needs more memory than its job has (cgroup)", "memory/0")
     run.tell("a run that another one needed did not pass", "never/0")
 
 
@@ -82,6 +92,7 @@ def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: P
         "time": ("true", on("gaia-3")),
         "after": ("true", on("gaia-1") + AFTER.format("partition")),
         "spool": ("true", on("gaia-4")),
+        "boot": ("true", on("gaia-6")),
         "image": ("true", on("gaia-5") + WITH_IMAGE),
     })  # fmt: skip
     slurm.hosts[3].fill_disk()
@@ -93,6 +104,7 @@ def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: P
             "gaia-2": {"deepep_slurm_account": "nobody"},
             "gaia-3": {"deepep_slurm_partition": "short"},
             "gaia-5": {"deepep_container_runtime": "enroot"},
+            "gaia-6": {"deepep_slurm_sbatch_args": ["--reboot"]},
         },
     )  # fmt: skip
     out = run.finish()
@@ -108,5 +120,6 @@ def test_what_slurm_refuses_is_not_run_and_says_why(slurm: SlurmLab, tmp_path: P
         run.tell(fault, f"{key}/0")
     assert run.said("after/0").startswith("NOT_RUN")
     assert run.verdict("spool/0")["verdict"] in ("NOT_RUN", "FAIL"), out
+    run.tell("a host does not come back from the reboot that a job asked for (--reboot)", "boot/0")
     run.tell("the spool directory of a compute host is full", "spool/0")
     assert slurm.jobs() == []

@@ -1,13 +1,15 @@
-"""The bundled benchmark passes as a Slurm job, with every file that the seed page lists."""
+"""The bundled benchmark passes as a Slurm job, whoever is restarted meanwhile, with the seed page's files."""
 
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.slurm import SlurmLab
+from tests.e2e.conftest import COMPILER
 from tests.slurm.session import Run, write_scenario
 
 pytestmark = pytest.mark.cluster
@@ -25,8 +27,17 @@ def test_gloo_on_two_hosts_passes(slurm: SlurmLab, torch_python: Path, tmp_path:
         slurm, tmp_path, scenario, deepep_python=str(torch_python),
         deepep_rendezvous_timeout_s=600, deepep_process_group_timeout_s=600,
     )  # fmt: skip
-    out = run.finish()
-    assert run.process.returncode == 0, out
+    # In the middle of it Slurm's controller is away, as for an upgrade, and Ansible's is lost for good.
+    run.until_program("real/0", "gaia-1", "gaia-2")
+    slurm.stop_controller()
+    slurm.lab.controller.vanish()
+    run.process.wait(60)
+    time.sleep(8)
+    slurm.start_controller()
+    resumed = slurm.lab.controller.run(COMPILER, "run", "--resume", run.results, cwd=tmp_path)
+    out = resumed.stdout + resumed.stderr
+    assert resumed.returncode == 0, out
+    assert "every run has a PASS: nothing to repeat" in out
     assert "1 PASS" in out
     for name in SEED_PAGE:
         assert (run.session / "real/0" / name).is_file(), name
@@ -38,3 +49,5 @@ def test_gloo_on_two_hosts_passes(slurm: SlurmLab, torch_python: Path, tmp_path:
     assert names == ("gaia-2", "node2", "node2")
     assert metadata["slurm"]["job_id"] == str(run.job("real/0")["job_id"])
     assert not list(slurm.shared.glob("deepep-root/*"))
+    assert slurm.jobs() == []
+    run.tell("slurmctld is restarted and Ansible's machine lost in the middle; run --resume", "real/0")

@@ -25,10 +25,17 @@ def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> Non
         "requeued": (LONG, on("gaia-2")),
         "suspended": ("sleep 8", on("gaia-3")),
         "held": ("true", on("gaia-4")),
+        "deadline": ("true", on("gaia-5")),
     })  # fmt: skip
+    # Somebody else's job is in the way until it is too late to end in time: 50 minutes, and 5 of margin.
+    other = ("--parsable", "--exclusive", "--nodelist=node5", "--output=/dev/null", "--wrap=sleep 900")
+    in_the_way = slurm.login.run("sbatch", *other).stdout.split()
     run = Run(
         slurm, tmp_path, scenario,
-        of_host={"gaia-4": {"deepep_slurm_sbatch_args": ["--hold"]}},
+        of_host={
+            "gaia-4": {"deepep_slurm_sbatch_args": ["--hold"]},
+            "gaia-5": {"deepep_slurm_sbatch_args": ["--deadline=now+3302"]},
+        },
         deepep_slurm_parallel=True, deepep_slurm_queue_limit_s=40,
     )  # fmt: skip
     try:
@@ -58,7 +65,10 @@ def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> Non
     assert "outcome" in (run.session / "suspended/0/logs/gaia-3.state.json").read_text()
     assert run.said("held/0").startswith("NOT_RUN")
     assert "was held for more than 40 s" in run.said("held/0")
-    assert slurm.jobs() == []
+    assert run.verdict("deadline/0")["verdict"] == "NOT_RUN", out
+    assert run.job("deadline/0")["state"] == "DEADLINE"
+    assert [line[0] for line in slurm.jobs()] == in_the_way
+    run.tell("no host is free early enough for the job's --deadline", "deadline/0")
     run.tell("the job is preempted", "preempted/0")
     run.tell("an administrator requeues the job", "requeued/0")
     run.tell("the job is held for longer than deepep_slurm_queue_limit_s", "held/0")

@@ -24,7 +24,7 @@ from deepep_host.pack import BadArchive
 from deepep_host.session import COMPLETED, Session
 from deepep_host.slurm.job import ALL, SCRIPT, Member, NotInPlan, members
 from deepep_host.slurm.jobs import handing_over, held, hopeless
-from deepep_host.slurm.records import complete_states, write_job
+from deepep_host.slurm.records import complete_states, ending_of, write_job
 from deepep_host.slurm.states import OVER, WAITS
 from deepep_host.state import new_state
 
@@ -286,7 +286,7 @@ class SlurmAction(DeepEPAction):
         if not started:
             reason = str(found.get("reason") or "")
             cause = stop.get("cause")
-            told = f"job {job['job_id']} never started: {final.get('state_text') or final.get('state')}"
+            _, told = ending_of(final)
             told += f" ({reason})" if reason not in ("", "None", "NonZeroExitCode") else ""
             session.skip(key, f"the session was stopped: {cause}" if cause else told)
         else:
@@ -298,6 +298,7 @@ class SlurmAction(DeepEPAction):
                 not words
                 and not any(own.values())
                 and told not in (["start"], ["run"], ["done"], ["failed:"])
+                and final.get("state") not in ("NODE_FAIL", "BOOT_FAIL")
             ):
                 words = "its script never began: slurmd's log says why; a full spool directory does that"
             states = complete_states(session, key, hosts, own, final, stop.get("cause"), words)

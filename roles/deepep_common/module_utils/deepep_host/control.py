@@ -138,8 +138,10 @@ def prepare(
         "DEEPEP_RUN": spec["id"],
         "DEEPEP_STAMP": plan["stamp"],
     }
-    staged = images.find(base, spec["image"]) if spec.get("image") else None
-    if staged and spec["container_runtime"] != "none":
+    # A container that is there already when the run is prepared: srun made it.
+    around: Mapping[str, Any] | None = spec.get("around")
+    staged = around or (images.find(base, spec["image"]) if spec.get("image") else None)
+    if staged and (around or spec["container_runtime"] != "none"):
         # For the records: all hosts have the same.
         marks["DEEPEP_IMAGE_DIGEST"] = str(staged["digest"])
     argv = expand_argv(spec["argv"], variables)
@@ -152,7 +154,7 @@ def prepare(
         if in_container
         else None
     )
-    write_metadata(base, folder, spec["nodes"], spec["ranks_per_host"], described)
+    write_metadata(base, folder, spec["nodes"], spec["ranks_per_host"], described or around)
     run_env, unset = (dict(spec["env"]), []) if in_container else expand_environment(spec["env"], os.environ)
     write_text(folder / "env_vars.sh", render_env_vars({**run_env, **marks}))
     if described:

@@ -440,7 +440,7 @@ class Supervisor:
         killed = trouble.out_of_memory_kills() - self._killed_before
         # A container knows better whose memory it was: its own limit is no trouble of the host.
         if killed > 0 and not cause.startswith(OUT_OF_MEMORY):
-            found.append(f"the host ran out of memory: the kernel killed {killed} process(es) meanwhile")
+            found.append(f"{trouble.short_of_memory()}: the kernel killed {killed} process(es) meanwhile")
         if trouble.disk_is_full(self._folder):
             found.append(f"the disk is full (No space left on device) at {self._folder}")
         return found

@@ -31,6 +31,12 @@ def out_of_memory_kills() -> int:
     return 0
 
 
+def short_of_memory() -> str:
+    """Returns what ran out where the kernel killed for want of memory: the count is the whole host's."""
+    inside = "SLURM_JOB_ID" in os.environ
+    return f"the host{', or what its job may have of it,' if inside else ''} ran out of memory"
+
+
 def offer_to_the_kernel(pid: int) -> None:
     """Has the kernel choose this process, and those it will start, where memory runs out."""
     try:

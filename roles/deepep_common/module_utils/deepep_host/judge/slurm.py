@@ -29,6 +29,10 @@ def check_job(evidence: Evidence, ends: list[Reason]) -> list[Reason]:
     if not isinstance(facts, Mapping):
         return [reason("slurm-job-missing", "nothing is known of how the run's job ended in Slurm", FACTS)]
     state = str(facts.get("state"))
+    if "OUT_OF_MEMORY" in (facts.get("steps") or {}).values():
+        # The job itself is FAILED then: its script lives on.
+        text = f"Slurm says that a step of job {facts.get('job_id')} ended OUT_OF_MEMORY"
+        return [reason("slurm-state", text, "slurm-job.toml", remedy=_REMEDIES["OUT_OF_MEMORY"])]
     if state == "COMPLETED" or (state == "FAILED" and ends):
         return []
     told = facts.get("state_text") or state

@@ -7,10 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import now_iso, write_json
 
-def unpacked(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a run's part of the plan as it is inside: without a container of its own."""
-    return {**spec, "container_runtime": "none", "container": None, "mounts": []}
+
+def unpacked(
+    spec: Mapping[str, Any], folder: Path, file: str, digest: str | None, python: str
+) -> dict[str, Any]:
+    """Returns a run's part of the plan as it is inside: without a container of its own, with one ``around``.
+
+    Writes logs/container.json, as far as it can be told from inside what srun made.
+    """
+    around = {"runtime": "pyxis", "image": spec["image"], "image_id": file, "digest": digest}
+    write_json(folder / "logs" / "container.json", {**around, "recorded_at": now_iso()})
+    own = {"container_runtime": "none", "container": None, "mounts": []}
+    return {**spec, **own, "around": {**around, "name": None, "python": python}}
 
 
 def own_mounts(mounts: Sequence[Any], folder: Path) -> list[tuple[Path, Path]]:

@@ -129,6 +129,7 @@ def write_job(
     }
     facts.update(
         hosts={host.name: host.node for host in hosts},
+        steps={str(step.get("step_id")): str(step.get("state")) for step in final.get("steps") or ()},
         submitted_at=submitted.get("at"),
         waited_s=extra.get("waited_s"),
         reason=extra.get("reason"),

@@ -129,18 +129,19 @@ def run(given: argparse.Namespace) -> int:
     contained = spec["container_runtime"] == "enroot"
     pyxis = contained and bool(spec["slurm"]["pyxis"])
     mounts = inside.own_mounts(own["mounts"], folder) if pyxis else []
-    if contained and not pyxis:
-        # enroot starts the file that an import job made, or that the scenario names.
-        known = images.find(given.plan.parent, spec["image"]) or {}
-        images.put(base, spec["image"], {
-            "runtime": "enroot", "id": spec["slurm"]["image_file"], "digest": known.get("digest"),
-            "file": spec["slurm"]["image_file"],
-        })  # fmt: skip
+    if contained:
+        # The file that an import job made, or that the scenario names.
+        file = spec["slurm"]["image_file"]
+        digest = (images.find(given.plan.parent, spec["image"]) or {}).get("digest")
+        if pyxis:
+            own = inside.unpacked(own, folder, file, digest, python)
+        else:
+            entry = {"runtime": "enroot", "id": file, "digest": digest, "file": file}
+            images.put(base, spec["image"], entry)
     try:
         # The lock is this host's own affair: file locks on shared file systems are not to be relied on.
         control.prepare(
-            mine, inside.unpacked(own) if pyxis else own, base, folder, default_work_dir(), address,
-            int(port), "python3" if pyxis else python,
+            mine, own, base, folder, default_work_dir(), address, int(port), python
         )  # fmt: skip
         inside.bring_in(mounts)
     except (LaunchError, ValueError) as error:
