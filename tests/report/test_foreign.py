@@ -183,7 +183,7 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
 
 def test_the_bundled_program_started_by_hand(tmp_path: Path) -> None:
     """Real results of an H100: figures of NCCL stand beside, never instead; what is known is held to it."""
-    source = ROOT / "docs" / "h100" / "2026-11-22-x2"
+    source = ROOT / "docs" / "h100" / "2026-11-26-x2"
     tree = read_foreign(source)
     assert tree is not None
     write_imported(tree, tmp_path / "out", read_references(shipped()))
@@ -196,7 +196,7 @@ def test_the_bundled_program_started_by_hand(tmp_path: Path) -> None:
     assert any(one["against"] == "reference" for one in summary["report"]["ratios"])
     markdown = (tmp_path / "out" / "summary.md").read_text()
     assert "gather" not in markdown
-    page = (tmp_path / "out" / "2026-11-22-x2.html").read_text()
+    page = (tmp_path / "out" / "2026-11-26-x2.html").read_text()
     assert "NCCL alone" in page
     assert "started by hand" in page
 
