@@ -9,6 +9,8 @@ from deepep_bench.backends.deepep_v2 import _as_unsorted_topk
 from deepep_bench.errors import RefusedError
 from deepep_bench.gpu import _bits, _foreign, _range
 from deepep_bench.kernel_limits import v1_problems, v2_problems
+from deepep_bench.link_counters import Carried as Counted
+from deepep_bench.link_counters import LinkCounters, parse_nvlink
 from deepep_bench.links import TRANSPORT, RdmaPort, rdma_ports, refuse_unless_connected, settle_nvshmem
 from deepep_bench.routing import route
 from deepep_bench.traffic import rows_between_ranks
@@ -111,6 +113,51 @@ class Limits(unittest.TestCase):
             with self.subTest(text):
                 self.assertIn(text, "\n".join(v1_problems(given, where)))
         self.assertIn("multiple of 256", "\n".join(v2_problems(config(hidden_size=384), ONE_HOST)))
+
+
+# in the form that nvidia-smi has had since its option -gt exists; not recorded from a GPU
+NVLINK = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-00000000-0000-0000-0000-00000000000{gpu})
+\t Link 0: Data Tx: {sent} KiB
+\t Link 0: Data Rx: {received} KiB
+\t Link 1: Data Tx: {sent} KiB
+\t Link 1: Data Rx: N/A
+"""
+
+
+class Carried(unittest.TestCase):
+    def test_links_of_a_gpu_are_added(self) -> None:
+        text = NVLINK.format(gpu=0, sent=100, received=7) + NVLINK.format(gpu=1, sent=0, received=0)
+        found = parse_nvlink(text)
+        self.assertEqual(list(found.values()), [Counted(200 * 1024, 7 * 1024), Counted(0, 0)])
+        self.assertEqual(parse_nvlink("GPU 0: N/A\n\t Link 0: <inactive>\n"), {})
+
+    def test_what_was_carried_since_the_beginning(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            program = root / "nvidia-smi"
+            port = root / "infiniband/mlx5_0/ports/1/counters"
+            port.mkdir(parents=True)
+
+            def tell(kib: int, words: int) -> None:
+                text = NVLINK.format(gpu=0, sent=kib, received=kib) + NVLINK.format(gpu=1, sent=9, received=9)
+                program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+                program.chmod(0o700)
+                for each in ("port_xmit_data", "port_rcv_data"):
+                    (port / each).write_text(f"{words}\n")
+
+            tell(1000, 50)
+            counters = LinkCounters(str(program), root / "infiniband")
+            counters.begin()
+            tell(1000 + 4096, 60)
+            found = counters.carried({"GPU-00000000-0000-0000-0000-000000000000"})
+        self.assertEqual(found["nvlink"], {"sent_bytes": 2 * 4096 * 1024, "received_bytes": 4096 * 1024})
+        self.assertEqual(found["rdma"], {"sent_bytes": 40, "received_bytes": 40})
+        self.assertEqual(found["used"], ["nvlink"])
+
+    def test_what_nobody_counts_is_null(self) -> None:
+        counters = LinkCounters(None, Path("/nowhere"))
+        counters.begin()
+        self.assertEqual(counters.carried(set()), {"nvlink": None, "rdma": None, "used": []})
 
 
 class Order(unittest.TestCase):

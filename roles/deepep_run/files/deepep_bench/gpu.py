@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Any
 
+from .link_counters import LinkCounters
+
 _STATIC = ("index", "name", "uuid", "serial", "driver_version", "pci.bus_id", "clocks.max.sm", "power.limit")
 _SAMPLED = ("uuid", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
 _REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # the newer name first
@@ -31,6 +33,7 @@ class GpuWatch:
 
     def __init__(self) -> None:
         self._program = shutil.which("nvidia-smi")
+        self.links = LinkCounters(self._program)
         self._gpus: dict[str, dict[str, str]] = {}
         self._before: list[dict[str, str]] = []
         self._during: list[dict[str, str]] = []
@@ -48,6 +51,7 @@ class GpuWatch:
 
     def before(self) -> None:
         """Before any rank of this host has touched its GPU: whatever runs there is somebody else's."""
+        self.links.begin()
         if not self._program:
             return
         rows = self._query("gpu", _STATIC)
@@ -89,9 +93,12 @@ class GpuWatch:
         self._apart_until = float("inf") if begin else time.monotonic() + _COOL_S
 
     def look_for_others(self) -> None:
-        """While the benchmark's own processes are there, too."""
+        """While the benchmark's own processes are there, too; at any time and as often as wanted."""
         if self._program:
-            self._during = self._processes()
+            seen = {(each["gpu_uuid"], each["pid"]) for each in self._during}
+            self._during += [
+                each for each in self._processes() if (each["gpu_uuid"], each["pid"]) not in seen
+            ]
 
     def stop(self) -> None:
         """Ends the helper; may be called in any state, also twice."""

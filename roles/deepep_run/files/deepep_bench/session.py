@@ -106,6 +106,7 @@ class _Session:
             before = self._tuned(mode) or before
         if self._world.local_rank == 0 and backend.device.type == "cuda":
             self._watch.start()
+            self._watch.look_for_others()
         measurements = mode.measurements()
         gc.collect()
         gc.disable()  # a collection in the middle of an iteration would be timed
@@ -124,7 +125,8 @@ class _Session:
             measurements = [*measurements, *self._baselines(baselines, times, before, after)]
             baselines.release()
         links = self._links()
-        self._watch.look_for_others()
+        if self._world.local_rank == 0:
+            self._watch.look_for_others()
         self._watch.stop()
 
         if config.use_kineto_profiler:
@@ -197,6 +199,7 @@ class _Session:
         found: dict[str, Any] = {"place": place, "libraries": evidence.loaded_libraries()}
         if world.local_rank == 0:
             found["conditions"] = self._watch.conditions(world.host, uuids, pids)
+            found["carried"] = self._watch.links.carried(uuids)
             found["rdma_ports"] = [port.to_json() for port in rdma_ports()]
             found["environment"] = evidence.environment()
         return found
