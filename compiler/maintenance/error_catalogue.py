@@ -26,7 +26,7 @@ dd758ca, or NVSHMEM's, 3.4.5, unless another project is named.
 Timeouts name who waited. The suspect comes from all hosts' lines together, the first that tells:
 
 1. the same error on every host accuses none of them, but what they share;
-2. the ranks of the bundled benchmark name the one that failed first;
+2. the ranks of the bundled benchmark name the one that failed first, or its host where all of it is lost;
 3. a supervisor says that memory or somebody ended the program on its host, and no other one does;
 4. an error of a host's own; where several have one, that of the host which failed first;
 5. the kernels that waited in vain: whom they accuse, or which rank alone never said that it waited;

@@ -9,8 +9,9 @@ from compiler.report.model import Session
 
 
 def to_json(session: Session, comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns spread, ratios, sweeps and the comparison."""
+    """Returns how the hosts were before the runs, spread, ratios, sweeps and the comparison."""
     return {
+        "hosts_before": _before(session),
         "spread": [
             {
                 "run": fact.run,
@@ -66,4 +67,35 @@ def to_json(session: Session, comparison: Mapping[str, Any] | None) -> dict[str,
             for sweep in session.sweeps
         ],
         "comparison": dict(comparison) if comparison is not None else None,
+    }
+
+
+def _before(session: Session) -> dict[str, Any]:
+    """Returns what was wrong with hosts before the runs: preflight.json and selftest.json have the rest."""
+    return {
+        "preflight": None
+        if session.preflight is None
+        else [
+            {
+                "result": one.result,
+                "check": one.check,
+                "hosts": one.hosts,
+                "text": one.text,
+                "remedy": one.remedy,
+            }
+            for one in session.preflight.troubles
+        ],
+        "selftest": None
+        if session.selftest is None
+        else [
+            {
+                "host": tested.host,
+                "reason": tested.reason or None,
+                "outliers": {
+                    name: {"is": time.outlier, "relative": time.relative}
+                    for name, time in tested.outliers.items()
+                },
+            }
+            for tested in session.selftest.troubles
+        ],
     }

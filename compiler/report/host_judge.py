@@ -1,4 +1,4 @@
-"""The judge, which is host code: the one place where the report imports it."""
+"""Host code, above all the judge: the one place where the report imports it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from compiler.resources import host_code
 
 host_code()
 
+from deepep_host import preflight  # noqa: E402
 from deepep_host.files import write_text  # noqa: E402
 from deepep_host.judge import NotAResultTreeError, judge_session, render_table  # noqa: E402
 from deepep_host.judge.choice import chosen  # noqa: E402
@@ -35,6 +36,7 @@ __all__ = [
     "judge_session",
     "limits_of",
     "list_files",
+    "preflight",
     "ratio_to_limit",
     "read_hardware",
     "read_plan",

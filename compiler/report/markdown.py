@@ -42,6 +42,7 @@ def render_markdown(session: Session, comparison: str | None = None) -> str:
         lines += [f"- {escape(run.label)}: {escape(note)}" for run, note in noted[:MOST_ROWS]]
         lines += [f"- and {len(noted) - MOST_ROWS} more notes"] if len(noted) > MOST_ROWS else []
         lines.append("")
+    lines += _before(session)
     slow = [(run, fact) for run in session.runs for fact in run.spread if fact.outliers]
     if slow:
         lines += ["**Out of line:**", ""]
@@ -72,6 +73,22 @@ def _notes(session: Session) -> Iterator[str]:
         yield f"{', '.join(hosts)} are one physical machine: nothing crossed a network between them."
     for name, value, requested in session.capped:
         yield f"{name}: {value} instead of {requested} (capped by the inventory)."
+
+
+def _before(session: Session) -> list[str]:
+    """Returns what was wrong with hosts before the runs."""
+    lines = []
+    for one in (session.preflight.troubles if session.preflight else ())[:MOST_ROWS]:
+        helps = f" (what helps: {escape(one.remedy)})" if one.remedy else ""
+        lines.append(f"- preflight, {escape(one.check)} on {escape(one.hosts)}: {escape(one.text)}{helps}")
+    for tested in (session.selftest.troubles if session.selftest else ())[:MOST_ROWS]:
+        told = [
+            f"{escape(operation)} {time.relative:+.1%}"
+            for operation, time in tested.outliers.items()
+            if time.relative is not None
+        ]
+        lines.append(f"- self-test, {escape(tested.host)}: {escape(tested.reason) or ', '.join(told)}")
+    return ["**Hosts before the runs:**", "", *lines, ""] if lines else []
 
 
 def _rows(run: Run) -> list[str]:

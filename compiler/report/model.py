@@ -281,6 +281,82 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check before the runs said of some hosts alike; ``result``: pass, warn, fail or unknown."""
+
+    result: str
+    check: str
+    hosts: str
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """How the hosts were before the runs; ``refused``: why runs could not start."""
+
+    summary: str
+    findings: Sequence[Finding]
+    refused: Mapping[str, str]
+
+    @property
+    def troubles(self) -> Sequence[Finding]:
+        """What is wrong, or may be."""
+        return [one for one in self.findings if one.result in ("fail", "warn")]
+
+    @property
+    def unknown(self) -> Sequence[Finding]:
+        """What could not be checked."""
+        return [one for one in self.findings if one.result == "unknown"]
+
+    @property
+    def passed(self) -> Sequence[str]:
+        """The checks that some or all hosts passed."""
+        return list(dict.fromkeys(one.check for one in self.findings if one.result == "pass"))
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestTime:
+    """One operation of a host's self-test, in s, against the median of hosts like it, as value / median - 1.
+
+    ``outlier``: slower or faster, where the host is far from the others.
+    """
+
+    time_s: float
+    relative: float | None
+    outlier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTested:
+    """One host alone; ``reason``: why it did not complete."""
+
+    host: str
+    anchor: str
+    reason: str
+    times: Mapping[str, SelfTestTime]
+
+    @property
+    def outliers(self) -> Mapping[str, SelfTestTime]:
+        """The operations in which it is far from the others."""
+        return {name: time for name, time in self.times.items() if time.outlier}
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Every host alone, compared: those in trouble first."""
+
+    hosts: Sequence[SelfTested]
+    operations: Sequence[str]
+    notes: Sequence[str]
+
+    @property
+    def troubles(self) -> Sequence[SelfTested]:
+        """Hosts that failed or are far from the others."""
+        return [one for one in self.hosts if one.reason or one.outliers]
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """What a host said of itself: the same keys for all hosts of a page, ``None`` where it did not know."""
 
@@ -288,6 +364,7 @@ class Host:
     machine: str | None
     connection: str
     runs: int
+    preflight: str
     facts: Mapping[str, str | None]
 
 
@@ -313,6 +390,8 @@ class Session:
     versions: Sequence[Setting]
     files: Sequence[FileLink]
     sweeps: Sequence[Sweep]
+    preflight: Preflight | None = None
+    selftest: SelfTest | None = None
     origin: str = ""
     """Where the tree is from, if it is none of this project's."""
     unproven: str = ""

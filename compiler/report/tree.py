@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.report import excerpts, matrices
+from compiler.report.examined import PREFLIGHT, read_preflight, read_selftest
 from compiler.report.host_judge import CODES, list_files
 from compiler.report.model import (
     Evidence,
@@ -78,6 +79,8 @@ def read_session(
         versions=_versions(summary, session, runs),
         files=[FileLink(name, name, size) for name, size in files if name not in of_runs],
         sweeps=find_sweeps(runs),
+        preflight=read_preflight(top),
+        selftest=read_selftest(top, {run.id: run.anchor for run in runs}),
         origin=origin,
         unproven=unproven,
     )
@@ -201,16 +204,21 @@ def _suspect(run: str, suspect: Mapping[str, Any] | None) -> Suspect | None:
 
 
 def _excerpt(top: Path, judged: Mapping[str, Any]) -> Excerpt | None:
-    """Returns the log lines that show the cause; without a line, the end of the host's log."""
+    """Returns the log lines that show the failure.
+
+    Those of the cause; without a line of its own, the end of its host's log; where that host left none (it
+    lost power, say), the first lines that others wrote because of it.
+    """
     if not judged["reasons"]:
         return None
-    cause = judged["reasons"][0]
-    if cause["file"] and cause["line"]:
-        return excerpts.around(top, f"{judged['run']}/{cause['file']}", cause["line"])
-    if not cause["host"]:
-        return None
-    log = f"{judged['run']}/logs/{cause['host']}"
-    return excerpts.end_of(top, f"{log}.stderr.txt") or excerpts.end_of(top, f"{log}.stdout.txt")
+    run, cause = judged["run"], judged["reasons"][0]
+    if not (cause["file"] and cause["line"]) and cause["host"]:
+        log = f"{run}/logs/{cause['host']}"
+        found = excerpts.end_of(top, f"{log}.stderr.txt") or excerpts.end_of(top, f"{log}.stdout.txt")
+        if found:
+            return found
+    shown = next((one for one in judged["reasons"] if one["file"] and one["line"]), None)
+    return excerpts.around(top, f"{run}/{shown['file']}", shown["line"]) if shown else None
 
 
 def _record(record: Mapping[str, Any]) -> Record:
@@ -321,12 +329,14 @@ def _hosts(top: Path, plan: Mapping[str, Any], runs: Sequence[Run]) -> list[Host
             )
         )
     keys = dict.fromkeys(key for _, facts in found for key in facts)
+    examined = mapping(mapping(read_json(top / PREFLIGHT)).get("hosts"))
     return [
         Host(
             name=name,
             machine=text(mapping(known.get(name)).get("one_machine")) or None,
             connection=text(mapping(known.get(name)).get("connection")),
             runs=sum(name in run.hosts for run in runs),
+            preflight=text(examined.get(name)),
             facts={key: facts.get(key) for key in keys},
         )
         for name, facts in found

@@ -137,6 +137,12 @@ def _named_by_the_program(evidence: Evidence) -> dict[str, Any] | None:
     if not blamed:
         return None
     rank, host = max(sorted(blamed), key=lambda culprit: blamed[culprit])
+    end = evidence.ends.get(host)
+    if isinstance(end, HostEnd) and end.outcome == "lost":
+        # The rank did not fail: its host did, with all of its ranks.
+        entry = _entry(f"{host}: {end.cause or end.outcome}", state_name(host))
+        text = f"{host}: its processes disappeared; the others lost rank {rank} there first"
+        return _suspect("host", host, None, text, [entry, lines[rank, host]])
     own = _causes(evidence, host)
     mine = [pair for pair in own if _speaker(pair[1].text) in (None, rank)] or own
     part = mine[0][1].signature.part if mine else ""

@@ -24,6 +24,15 @@ _WORKING = (
 )
 """Phases of the bundled program in which every rank has passed the check of dispatch and combine."""
 
+_REMEDIES = {
+    "host-lost": "look at the host's power, console and kernel log; once it answers, collect.yml in the "
+    "bundle fetches what it kept",
+    "time-limit": "look at the suspect; if nothing is wrong there, raise time_limit or lower num_iterations",
+    "stood-still": "find out who stopped the process (SIGSTOP, a debugger, a suspended terminal)",
+    "start-failed": "deepep-compiler doctor shows what the host lacks",
+    "exit-code": "look at the end of the host's log",
+}
+
 
 def not_run(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[str, str]) -> Reason:
     """Returns why a run of which there is no trace was not started."""
@@ -142,7 +151,8 @@ def _check_end(evidence: Evidence, host: str) -> Reason | None:
         return None
     if end.cause:
         text = f"{text}: {end.cause}"
-    return reason(code, text, name, host=host, at=end.first_failure_at or end.ended_at)
+    at = end.first_failure_at or end.ended_at
+    return reason(code, text, name, host=host, at=at, remedy=_REMEDIES.get(code))
 
 
 def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:

@@ -9,9 +9,9 @@ from .examine import examine
 from .model import FAIL, PASS, UNKNOWN, WARN, entry, worst
 from .needs import needs_of, needs_rdma
 from .refusal import refusal
-from .table import table
+from .table import findings, summary, table, where
 
 __all__ = [
-    "FAIL", "PASS", "UNKNOWN", "WARN", "compare", "entry", "examine", "needs_of", "needs_rdma", "refusal",
-    "table", "worst",
+    "FAIL", "PASS", "UNKNOWN", "WARN", "compare", "entry", "examine", "findings", "needs_of", "needs_rdma",
+    "refusal", "summary", "table", "where", "worst",
 ]  # fmt: skip

@@ -11,29 +11,36 @@ _ORDER = (FAIL, WARN, UNKNOWN, PASS)
 _NAMED = 4
 
 
-class _Row(NamedTuple):
+class Finding(NamedTuple):
+    """What a check said of some hosts alike."""
+
     result: str
     name: str
-    where: str
+    hosts: Sequence[str]
     text: str
     remedy: str
 
 
-def table(hosts: Mapping[str, Mapping[str, Any]], across: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """Returns the lines: what is wrong first, with its way out, then what passed.
+def findings(
+    hosts: Mapping[str, Mapping[str, Any]], across: Sequence[Mapping[str, Any]] = ()
+) -> list[Finding]:
+    """Returns what was found, what is wrong first.
 
     ``hosts``: each host's preflight, in the order of the plan; ``across``: what :mod:`.across` compared.
     """
-    rows = [*_rows(hosts), *_compared(across)]
-    if not rows:
+    return sorted([*_of_hosts(hosts), *_compared(across)], key=lambda one: _ORDER.index(one.result))
+
+
+def table(hosts: Mapping[str, Mapping[str, Any]], across: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """Returns the lines for people: what is wrong first, with its way out, then what passed."""
+    found = findings(hosts, across)
+    if not found:
         return ["preflight: no host"]
-    rows.sort(key=lambda row: _ORDER.index(row[0]))
+    rows = [(one.result, one.name, where(one.hosts, len(hosts)), one.text, one.remedy) for one in found]
     wide = [max(len(row[column]) for row in [*rows, _HEAD]) for column in range(3)]
-    lines = [_summary(hosts), "  ".join(cell.ljust(width) for cell, width in zip(_HEAD, wide)) + "  finding"]
-    for result, name, where, text, remedy in rows:
-        lines.append(
-            "  ".join(cell.ljust(width) for cell, width in zip((result, name, where), wide)) + f"  {text}"
-        )
+    lines = [summary(hosts), "  ".join(cell.ljust(width) for cell, width in zip(_HEAD, wide)) + "  finding"]
+    for *cells, text, remedy in rows:
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(cells, wide)) + f"  {text}")
         if remedy:
             lines.append(f"{'':{sum(wide) + 6}}-> {remedy}")
     idle = sorted(
@@ -47,7 +54,7 @@ def table(hosts: Mapping[str, Mapping[str, Any]], across: Sequence[Mapping[str, 
 _HEAD = ("result", "check", "host")
 
 
-def _rows(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[_Row]:
+def _of_hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[Finding]:
     order: dict[str, None] = {}
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for host, found in hosts.items():
@@ -57,36 +64,37 @@ def _rows(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[_Row]:
             text = "" if line["result"] == PASS else line["text"]
             groups.setdefault((line["name"], line["result"], text, line["remedy"]), []).append(host)
     names = list(order)
-    silent: dict[tuple[str, str, str], list[str]] = {}
-    for (name, result, text, remedy), where in sorted(groups.items(), key=lambda one: names.index(one[0][0])):
-        shown = _where(where, len(hosts))
+    silent: dict[tuple[tuple[str, ...], str, str], list[str]] = {}
+    for (name, result, text, remedy), told in sorted(groups.items(), key=lambda one: names.index(one[0][0])):
         if result == UNKNOWN:
-            silent.setdefault((shown, text, remedy), []).append(name)
+            silent.setdefault((tuple(told), text, remedy), []).append(name)
         elif result == PASS:
-            told = (line["text"] for line in hosts[where[0]]["checks"] if line["name"] == name)
-            yield _Row(result, name, shown, next(told), remedy)
+            first = next(line["text"] for line in hosts[told[0]]["checks"] if line["name"] == name)
+            yield Finding(result, name, told, first, remedy)
         else:
-            yield _Row(result, name, shown, text, remedy)
-    for (shown, text, remedy), several in silent.items():
+            yield Finding(result, name, told, text, remedy)
+    for (silenced, text, remedy), several in silent.items():
         many = len(several) > 1
-        yield _Row(UNKNOWN, f"{len(several)} checks" if many else several[0], shown,
-                   f"{text} ({', '.join(several)})" if many else text, remedy)  # fmt: skip
+        yield Finding(UNKNOWN, f"{len(several)} checks" if many else several[0], silenced,
+                      f"{text} ({', '.join(several)})" if many else text, remedy)  # fmt: skip
 
 
-def _compared(across: Sequence[Mapping[str, Any]]) -> Iterable[_Row]:
+def _compared(across: Sequence[Mapping[str, Any]]) -> Iterable[Finding]:
     for group in across:
         for line in group["checks"]:
-            yield _Row(line["result"], line["name"], _where(group["hosts"], -1), line["text"], line["remedy"])
+            yield Finding(line["result"], line["name"], group["hosts"], line["text"], line["remedy"])
 
 
-def _where(hosts: Sequence[str], total: int) -> str:
+def where(hosts: Sequence[str], total: int) -> str:
+    """Returns the hosts in few words; ``total``: how many there are."""
     if len(hosts) == total and total > 1:
         return f"all {total}"
     more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
     return ", ".join(hosts[:_NAMED]) + more
 
 
-def _summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+def summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns how many hosts passed, in one line."""
     results = [found["result"] for found in hosts.values()]
     counts = ", ".join(
         f"{results.count(result)} {result}" for result in (PASS, WARN, FAIL) if result in results
