@@ -28,11 +28,12 @@ Timeouts name who waited. The suspect comes from all hosts' lines together, the 
 1. the same error on every host accuses none of them, but what they share;
 2. the ranks of the bundled benchmark name the one that failed first, or its host where all of it is lost;
 3. a supervisor says that memory or somebody ended the program on its host, and no other one does;
-4. an error of a host's own; where several have one, that of the host which failed first;
-5. the kernels that waited in vain: whom they accuse, or which rank alone never said that it waited;
-6. a host that is lost, could not start, or failed more than 2 s before the others (by the controller's
+4. one host is lost, or could not start, before any other failed;
+5. an error of a host's own; where several have one, that of the host which failed first;
+6. the kernels that waited in vain: whom they accuse, or which rank alone never said that it waited;
+7. a host that left no trace, or failed more than 2 s before the others (by the controller's
    clock where it saw them all, else by their own);
-7. error counters that rose on one host alone (`logs/<host>.counters.json`, where there is one).
+8. error counters that rose on one host alone (`logs/<host>.counters.json`, where there is one).
 
 Else it says that it cannot be told. Each suspect has its evidence, file and line.
 

@@ -64,13 +64,14 @@ class Launched:
         variables: Mapping[str, Any] | None = None,
         tests: int = 1,
         keys: str = "",
+        name: str = "faults",
     ) -> None:
         self.lab = lab
         self.hosts = list(hosts)
         self.results = folder / "results"
         self._folder = folder
         environment = {**({"STAND_IN": stand_in} if stand_in else {}), **(env or {})}
-        self._write_scenario(iterations, time_limit_s, environment, tests, keys)
+        self._write_scenario(name, iterations, time_limit_s, environment, tests, keys)
         inventory = lab.inventory(
             folder / "hosts.json",
             hosts=hosts,
@@ -94,10 +95,10 @@ class Launched:
         )  # fmt: skip
 
     def _write_scenario(
-        self, iterations: int, limit_s: int, env: Mapping[str, str], tests: int, keys: str
+        self, name: str, iterations: int, limit_s: int, env: Mapping[str, str], tests: int, keys: str
     ) -> None:
         (self._folder / "tests").mkdir(parents=True, exist_ok=True)
-        lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in env.items())
+        lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in env.items())
         text = TEST.format(iterations=iterations, environment=lines, experts=8 * len(self.hosts))
         (self._folder / "tests" / "standard.toml").write_text(text)
         entries = [
@@ -106,7 +107,7 @@ class Launched:
             f'time_limit = "00:{limit_s // 60:02d}:{limit_s % 60:02d}"\n'
             for number in range(1, tests + 1)
         ]
-        (self._folder / "scenario.toml").write_text(f'name = "faults"\n{keys}' + "".join(entries))
+        (self._folder / "scenario.toml").write_text(f'name = "{name}"\n{keys}' + "".join(entries))
 
     # -- while it runs ----------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ def find_suspect(evidence: Evidence, reasons: list[Reason]) -> dict[str, Any] | 
         _everywhere,
         _named_by_the_program,
         _ended_by_its_host,
+        _lost_first,
         _own_error,
         _accused_by_kernels,
         _ended_first,
@@ -168,6 +169,27 @@ def _outside_cause(evidence: Evidence, host: str) -> str | None:
     return end.cause if isinstance(end, HostEnd) and _FROM_OUTSIDE.search(end.cause) else None
 
 
+def _lost_first(evidence: Evidence) -> dict[str, Any] | None:
+    """One host that is lost or could not start, before any other failed: what those say follows from it."""
+    if len(evidence.hosts) < 2:
+        return None
+    for outcome, text in (
+        ("lost", "its processes disappeared"),
+        ("start_failed", "it could not start the program"),
+    ):
+        ends = [e for e in evidence.ends.values() if isinstance(e, HostEnd) and e.outcome == outcome]
+        if len(ends) != 1 or _causes(evidence, ends[0].host):
+            continue
+        host = ends[0].host
+        moments = _moments(evidence)
+        own = moments.pop(host, None)
+        if own is not None and any(moment < own - APART_S for moment in moments.values()):
+            continue
+        entry = _entry(f"{host}: {ends[0].cause or outcome}", state_name(host))
+        return _suspect("host", host, None, f"{host}: {text}", [entry])
+    return None
+
+
 def _own_error(evidence: Evidence) -> dict[str, Any] | None:
     """An error of a host's own, where others have none or only ended later."""
     found = {host: pairs for host in evidence.hosts if (pairs := _causes(evidence, host))}
@@ -275,7 +297,7 @@ def _silent(evidence: Evidence, waited: Mapping[int, dict[str, Any]]) -> dict[st
 
 
 def _ended_first(evidence: Evidence) -> dict[str, Any] | None:
-    """A host that is lost, could not start, or ended clearly before the others."""
+    """A host that left no trace, or ended clearly before the others."""
     known = {host: end for host, end in evidence.ends.items() if isinstance(end, HostEnd)}
     gone = [host for host in evidence.hosts if evidence.ends[host] is None]
     if len(gone) == 1 and known:
@@ -283,14 +305,6 @@ def _ended_first(evidence: Evidence) -> dict[str, Any] | None:
             "host", gone[0], None, f"{gone[0]}: it left no state; its host or the way to it is gone",
             [_entry(f"{gone[0]} left no state.json", state_name(gone[0]))],
         )  # fmt: skip
-    for outcome, text in (
-        ("lost", "its processes disappeared"),
-        ("start_failed", "it could not start the program"),
-    ):
-        hosts = [host for host, end in known.items() if end.outcome == outcome]
-        if len(hosts) == 1 and len(evidence.hosts) > 1:
-            entry = _entry(f"{hosts[0]}: {known[hosts[0]].cause or outcome}", state_name(hosts[0]))
-            return _suspect("host", hosts[0], None, f"{hosts[0]}: {text}", [entry])
     times = sorted((moment, host) for host, moment in _moments(evidence).items())
     if len(times) > 1 and times[1][0] - times[0][0] > APART_S:
         host, apart = times[0][1], times[1][0] - times[0][0]

@@ -176,6 +176,8 @@ def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:
     if end.outcome == "start_failed":
         return "start-failed", f"{end.host} could not start the program"
     if end.outcome == "lost":
+        if not end.phase:
+            return "host-lost", f"{end.host} was lost before the program worked there"
         return "host-lost", f"the processes on {end.host} disappeared{where}"
     return "host-lost", f"{end.host} ended in a way that is not known: {end.outcome}"
 
