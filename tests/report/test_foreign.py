@@ -115,6 +115,41 @@ def test_output_of_deepeps_own_tests(
         assert found[operation, key] == pytest.approx(value)
 
 
+def test_real_output_of_several_tests_in_one_file() -> None:
+    """Three tests on four H100s, one of them twice, whose ranks' lines ran into one another."""
+    runs = _read(ROOT / "docs/h100/2026-11-26-x4/deepep-own-tests.txt").runs
+    assert [run.id.rpartition("/")[2] for run in runs] == [
+        "test_intranode",
+        "test_low_latency",
+        "test_low_latency-2",
+        "test_ep",
+    ]
+    assert [list(run.problems) for run in runs] == [[], [], [], []]
+    assert [run.num_ranks for run in runs[1:]] == [4, 4, 4]
+    primary = [{r["operation"]: r["deepep_time"] for r in run.records if r["primary"]} for run in runs]
+    assert primary[0] == pytest.approx({"dispatch": 814.99e-6, "combine": 598.01e-6})
+    assert primary[1]["both"] == pytest.approx(98.31e-6)
+    assert primary[2]["both"] != primary[1]["both"]
+    assert set(primary[3]) == {"dispatch", "combine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        (INTRANODE + "CUDA error: 700\n" + _low_latency(8), ["test_intranode"]),
+        ("CUDA error: 700\n" + INTRANODE + _low_latency(8), ["test_intranode"]),
+        (INTRANODE + _low_latency(8) + "CUDA error: 700\n", ["test_low_latency"]),
+        (INTRANODE + "CUDA error: 1\n" + _low_latency(8) + "CUDA error: 2\n" + INTERNODE,
+         ["test_intranode", "test_low_latency", "test_internode"]),
+    ],
+)  # fmt: skip
+def test_an_error_counts_against_its_own_test(tmp_path: Path, text: str, failed: list[str]) -> None:
+    """And against all below it where it comes again, since only its first line is known."""
+    write(tmp_path / "stdout.txt", text)
+    runs = _read(tmp_path / "stdout.txt").runs
+    assert [run.test_name for run in runs if run.problems] == failed
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

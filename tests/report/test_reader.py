@@ -87,6 +87,12 @@ def test_keys(many: Path, open_page: Open) -> None:
     assert _shown(page) == ["Run.9/0"]
     page.keyboard.press("Escape")
     assert len(_shown(page)) == 50
+    page.click(".chip[data-verdict=FAIL]")
+    page.keyboard.press("Escape")
+    assert (
+        len(_shown(page)) == 50 and page.get_attribute(".chip[data-verdict=FAIL]", "aria-pressed") == "false"
+    )
+    assert "#" not in page.url
 
 
 def test_packed_details_come_when_opened(many: Path, open_page: Open) -> None:

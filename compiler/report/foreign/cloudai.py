@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from compiler.report.foreign import deepep_tests
+from compiler.report.foreign.logs import log_errors
 from compiler.report.foreign.model import ForeignRun, ForeignTree, Problem
-from compiler.report.host_judge import list_files, scan_log
+from compiler.report.host_judge import list_files
 from compiler.report.values import mapping, number, objects, read_json, read_toml, text
 
 _DIRECTORY = re.compile(r"^benchmark_(\d+)_ranks_(.+?)_(low_latency|standard)")
@@ -88,22 +90,10 @@ def _printed(top: Path, files: list[str], known: Mapping[str, Any]) -> Iterator[
         folder, _, base = name.rpartition("/")
         if base != "stdout.txt" or folder in known:
             continue
-        found = deepep_tests.read_output(top / name, _id(folder, top))
-        if found is not None:
-            yield ForeignRun(
-                id=found.id,
-                test_name=found.test_name,
-                description=found.description,
-                mode=found.mode,
-                backend=found.backend,
-                num_hosts=found.num_hosts,
-                num_ranks=found.num_ranks,
-                config=found.config,
-                records=found.records,
-                problems=[*found.problems, *_log_problems(top / folder, ("stderr.txt",))],
-                files=_files_below(top, folder, files),
-                result_dir=None,
-            )
+        beside = list(_log_problems(top / folder, ("stderr.txt",)))
+        below = _files_below(top, folder, files)
+        for found in deepep_tests.read_outputs(top / name, _id(folder, top)):
+            yield replace(found, problems=[*found.problems, *beside], files=below)
 
 
 def _record(row: Mapping[str, Any], mode: str, ranks: int, first: bool) -> dict[str, Any]:
@@ -149,15 +139,8 @@ def _impossible(record: Mapping[str, Any], file: str) -> Iterator[Problem]:
 
 def _log_problems(folder: Path, names: tuple[str, ...] = LOGS) -> Iterator[Problem]:
     for name in names:
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            findings = scan_log(path).findings
-        except OSError:
-            continue
-        for one in sorted(findings, key=lambda finding: finding.signature.victim):
-            yield Problem("error-in-log", f"{one.signature.meaning}: {one.text}", name, one.line)
+        if (folder / name).is_file():
+            yield from (error.problem for error in log_errors(folder / name, name))
 
 
 def _files_below(top: Path, run: str, files: list[str]) -> dict[str, Path]:

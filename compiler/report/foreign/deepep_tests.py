@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from compiler.report.foreign.logs import log_errors
 from compiler.report.foreign.model import ForeignRun, Problem
-from compiler.report.host_judge import scan_log
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _CONFIG = re.compile(r"\[config\] num_tokens=(\d+), hidden=(\d+)(?:, num_topk_groups=(\w+))?, num_topk=(\d+)")
@@ -46,58 +46,103 @@ _V2_NAMES = {
     "combine": ("combine", None),
     "reduced combine": ("combine", "reduced"),
 }
-_ANY = re.compile(
-    r"\[tuning\] Best |\[rank \d+\] Dispatch |EP:\s*\d+/\d+ \||\[config\] num_tokens=|> Ranks: "
-)
+_LL_LINE = re.compile(r"\[rank \d+\] Dispatch ")
+_V1_LINE = re.compile(r"\[(?:config|layout|testing|tuning)\] ")
 _LONGEST = 64 << 20
+MOST_ROUNDS = 16
+"""Rounds of one test that are shown: the last ones."""
 
 
-def read_output(path: Path, run: str) -> ForeignRun | None:
-    """Returns the run whose output ``path`` is, None where no line of it is one of DeepEP's tests'."""
+def read_outputs(path: Path, run: str) -> list[ForeignRun]:
+    """Returns the runs whose output a file holds, one per test and round; none where none is DeepEP's."""
     try:
         if path.stat().st_size > _LONGEST:
-            return None
+            return []
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
-    if not any(_ANY.search(line) for line in lines):
-        return None
-    if any(_V2_LINE.search(line) or _V2_RANKS.search(line) for line in lines):
-        found = _v2(lines)
-    elif any("] Dispatch " in line for line in lines):
-        found = _low_latency(lines)
-    else:
-        found = _v1(lines)
-    problems = [*_log_problems(path), *found.problems]
-    if not found.records:
-        problems.append(Problem("results-missing", "the test printed no figure", path.name))
-    return ForeignRun(
-        id=run,
-        test_name=found.test,
-        description=f"Output of DeepEP's {found.test}",
-        mode=found.mode,
-        backend=found.backend,
-        num_hosts=found.hosts,
-        num_ranks=found.ranks,
-        config=found.config,
-        records=found.records,
-        problems=problems,
-        files={path.name: path},
-        result_dir=None,
-    )
+        return []
+    errors = log_errors(path, path.name)
+    runs: list[ForeignRun] = []
+    sections = list(_sections(lines))
+    for number, (kind, first, last) in enumerate(sections):
+        founds = _READERS[kind](lines[first:last])
+        # What stands before the first test counts against it.
+        own = [e.problem for e in errors if e.line <= last and (e.again or e.line > first or not number)]
+        for found in founds:
+            problems = [*own, *found.problems]
+            if not found.records:
+                problems.append(Problem("results-missing", "the test printed no figure", path.name))
+            several = len(sections) > 1 or len(founds) > 1
+            runs.append(
+                ForeignRun(
+                    id=_name(f"{run}/{found.test}" if several else run, runs),
+                    test_name=found.test,
+                    description=f"Output of DeepEP's {found.test}{found.which}",
+                    mode=found.mode,
+                    backend=found.backend,
+                    num_hosts=found.hosts,
+                    num_ranks=found.ranks,
+                    config=found.config,
+                    records=found.records,
+                    problems=problems,
+                    files={path.name: path},
+                    result_dir=None,
+                )
+            )
+    return runs
+
+
+def _name(wanted: str, runs: Sequence[ForeignRun]) -> str:
+    """Returns an id that no run has yet."""
+    known = {run.id for run in runs}
+    names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(runs) + 2))]
+    return next(name for name in names if name not in known)
+
+
+def _sections(lines: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Yields which test printed the lines from where to where: people put several into one file."""
+    current, first = "", 0
+    for number, line in enumerate(lines):
+        kind = _kind(line)
+        if not kind or kind == current or (kind == "v1" and current in ("intranode", "internode")):
+            continue
+        if current == "v1" and kind in ("intranode", "internode"):
+            current = kind
+            continue
+        if current:
+            yield current, first, number
+            first = number
+        current = kind
+    if current:
+        yield current, first, len(lines)
+
+
+def _kind(line: str) -> str:
+    """Returns the test that prints such a line, "v1" for either of two, nothing where it may be any."""
+    if _V2_LINE.search(line) or _V2_RANKS.search(line) or _V2_CASE.search(line):
+        return "v2"
+    if _LL_LINE.search(line):
+        return "low_latency"
+    if not _V1_LINE.search(line):
+        return ""
+    if "(RDMA)" in line or "num_topk_groups=" in line:
+        return "internode"
+    return "intranode" if "(NVL)" in line or "[config]" in line else "v1"
 
 
 class _Found:
     """What one kind of test printed."""
 
-    def __init__(self, test: str, mode: str, backend: str, config: Mapping[str, Any]) -> None:
-        self.test, self.mode, self.backend, self.config = test, mode, backend, config
+    def __init__(
+        self, test: str, mode: str, backend: str, config: Mapping[str, Any], which: str = ""
+    ) -> None:
+        self.test, self.mode, self.backend, self.config, self.which = test, mode, backend, config, which
         self.hosts, self.ranks = 1, 0
         self.records: list[dict[str, Any]] = []
         self.problems: list[Problem] = []
 
 
-def _v1(lines: Sequence[str]) -> _Found:
+def _v1(lines: Sequence[str]) -> list[_Found]:
     """Every host prints its own best figures: the median over hosts, with the range."""
     config = _first(_CONFIG, lines, ("num_tokens", "hidden", "num_topk_groups", "num_topk"))
     best: dict[tuple[str, str], list[str]] = {}
@@ -138,19 +183,41 @@ def _v1(lines: Sequence[str]) -> _Found:
     if passed < begun:
         text = f"{begun} checks began, {passed} passed"
         found.problems.append(Problem("correctness-missing", text))
-    return found
+    return [found]
 
 
-def _low_latency(lines: Sequence[str]) -> _Found:
-    """Every rank prints three lines."""
-    both: dict[int, Sequence[float]] = {}
-    each: dict[int, Sequence[float]] = {}
+def _low_latency(lines: Sequence[str]) -> list[_Found]:
+    """Every rank prints two lines a round; ranks' lines may run into one another."""
+    both, each = (_rounds(pattern, lines) for pattern in (_LL_BOTH, _LL_EACH))
+    number = max(len(both), len(each))
+    return [
+        _low_latency_round(
+            both[index] if index < len(both) else {},
+            each[index] if index < len(each) else {},
+            f", round {index + 1} of {number}" if number > 1 else "",
+        )
+        for index in range(max(0, number - MOST_ROUNDS), number)
+    ] or [_low_latency_round({}, {}, "")]
+
+
+def _rounds(pattern: re.Pattern[str], lines: Sequence[str]) -> list[dict[int, Sequence[float]]]:
+    """Returns what each rank printed, its first line in the first round, its second in the second."""
+    rounds: list[dict[int, Sequence[float]]] = []
+    printed: dict[int, int] = {}
     for line in lines:
-        if match := _LL_BOTH.search(line):
-            both[int(match[1])] = [float(value) for value in match.groups()[1:]]
-        elif match := _LL_EACH.search(line):
-            each[int(match[1])] = [float(value) for value in match.groups()[1:]]
-    found = _Found("test_low_latency", "low_latency", "deepep_v1", {})
+        for match in pattern.finditer(line):
+            rank = int(match[1])
+            number = printed[rank] = printed.get(rank, 0) + 1
+            if number > len(rounds):
+                rounds.append({})
+            rounds[number - 1][rank] = [float(value) for value in match.groups()[1:]]
+    return rounds
+
+
+def _low_latency_round(
+    both: Mapping[int, Sequence[float]], each: Mapping[int, Sequence[float]], which: str
+) -> _Found:
+    found = _Found("test_low_latency", "low_latency", "deepep_v1", {}, which)
     ranks = {*both, *each}
     found.ranks = max(ranks) + 1 if ranks else 0
     found.hosts = max(1, -(-found.ranks // 8))
@@ -185,7 +252,7 @@ def _low_latency(lines: Sequence[str]) -> _Found:
     return found
 
 
-def _v2(lines: Sequence[str]) -> _Found:
+def _v2(lines: Sequence[str]) -> list[_Found]:
     """Every rank prints a line per operation of each case."""
     config = (
         _first(_V2_EXPERTS, lines, ("num_topk", "num_experts"))
@@ -200,7 +267,7 @@ def _v2(lines: Sequence[str]) -> _Found:
     for line in lines:
         if match := _V2_CASE.search(line):
             case = match[1].rstrip(" .")
-        elif match := _V2_LINE.search(line):
+        for match in _V2_LINE.finditer(line):
             found.ranks = max(found.ranks, int(match[2]))
             name = _V2_NAMES.get(match[3].strip())
             if name:
@@ -235,7 +302,10 @@ def _v2(lines: Sequence[str]) -> _Found:
                     "notes": [f"case {number}: {title}"] if title else [],
                 }
             )
-    return found
+    return [found]
+
+
+_READERS = {"v1": _v1, "intranode": _v1, "internode": _v1, "low_latency": _low_latency, "v2": _v2}
 
 
 def _record(
@@ -287,8 +357,3 @@ def _first(pattern: re.Pattern[str], lines: Sequence[str], keys: Sequence[str]) 
                 if value is not None
             }
     return {}
-
-
-def _log_problems(path: Path) -> Iterator[Problem]:
-    for one in sorted(scan_log(path).findings, key=lambda finding: finding.signature.victim):
-        yield Problem("error-in-log", f"{one.signature.meaning}: {one.text}", path.name, one.line)

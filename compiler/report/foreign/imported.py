@@ -38,8 +38,9 @@ def read_foreign(path: Path) -> ForeignTree | None:
     if path.is_dir():
         return bundled.read_tree(path) or cloudai.read_tree(path)
     name = path.stem
-    run = deepep_tests.read_output(path, name)
-    return None if run is None else ForeignTree(name, f"Output of DeepEP's own {run.test_name}", [run])
+    runs = deepep_tests.read_outputs(path, name)
+    tests = ", ".join(dict.fromkeys(run.test_name for run in runs))
+    return ForeignTree(name, f"Output of DeepEP's own {tests}", runs) if runs else None
 
 
 def write_imported(

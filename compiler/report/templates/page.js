@@ -251,7 +251,15 @@
     if (field.value) query.set("find", field.value);
     if (wanted.length) query.set("verdict", wanted.join(","));
     const hash = query.size ? `#?${query}` : "";
-    if (hash || location.hash.startsWith("#?")) history.replaceState(null, "", hash || location.pathname);
+    if (hash || location.hash.startsWith("#?")) {
+      history.replaceState(null, "", hash || location.pathname + location.search);
+    }
+  }
+
+  function clear(write = true) {
+    field.value = "";
+    chips.forEach((chip) => chip.setAttribute("aria-pressed", "false"));
+    filter(write);
   }
 
   if (bar && groups.length > 1) {
@@ -277,11 +285,7 @@
     const found = location.hash.length > 1 && document.getElementById(target());
     if (!found) return;
     const box = found.closest("details");
-    if (box?.hidden || found.hidden) {
-      field.value = "";
-      chips.forEach((chip) => chip.setAttribute("aria-pressed", "false"));
-      filter(false);
-    }
+    if (box?.hidden || found.hidden) clear(false);
     box?.classList.remove("later");
     if (box && !box.open) {
       box.open = true;
@@ -336,7 +340,7 @@
     });
   }
 
-  // Tables copy as tab-separated values: what is shown, a cell that spans rows once for each.
+  // Tables copy as tab-separated values: all rows that the filter leaves, a cell that spans rows once for each.
   function tsv(from) {
     const grid = [];
     const rows = [...from.rows].filter((row) => !row.hidden && !row.parentElement.hidden && !row.querySelector("td.reason"));
@@ -393,9 +397,8 @@
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.matches?.("input, textarea, select");
-    if (event.key === "Escape" && typing) {
-      field.value = "";
-      filter();
+    if (event.key === "Escape" && bar && !bar.hidden) {
+      clear();
       field.blur();
     } else if (typing) {
       return;
@@ -415,11 +418,11 @@
     }
   });
 
-  // On paper everything is open and light.
+  // On paper everything is open and light. What is still packed stays so: unpacking does not end in time.
   let closed = [];
   addEventListener("beforeprint", () => {
     printing = true;
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details:not([open], [data-packed])")];
     closed.forEach((box) => { box.open = true; });
     if (window.Plotly) {
       redraw();
