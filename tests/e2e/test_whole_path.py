@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,18 @@ def ranks(run_id: str) -> list[Path]:
     return found
 
 
+def cloudai_rows(run: Path) -> int:
+    """Returns how many rows CloudAI's report generators find, by what they rely on: folder, mode, columns."""
+    columns = ("num_tokens", "hidden", "deepep_time", "global_bw", "simple_rdma_bw", "simple_nvl_bw")
+    rows = 0
+    for folder in run.glob("results/benchmark_*_ranks_*"):
+        assert re.match(r"benchmark_(\d+)_ranks_(.+?)_(low_latency|standard)", folder.name)
+        for record in json.loads((folder / "results.json").read_text()):
+            assert all(isinstance(record[column], int | float | None) for column in columns)
+            rows += 1
+    return rows
+
+
 def test_run_reports_a_pass_with_every_file_of_the_page(
     tests_dir: Path, common: list[str], tmp_path: Path
 ) -> None:
@@ -94,6 +107,7 @@ def test_run_reports_a_pass_with_every_file_of_the_page(
         records = json.loads((folder / "results.json").read_text())
         assert {record["operation"] for record in records} >= {"dispatch", "combine"}
         assert all(record["simple_nvl_bw"] is None for record in records)
+        assert cloudai_rows(session / run) == len(records)
         tomllib.loads((session / run / "job.toml").read_text())
     junit = ET.parse(session / "junit.xml").getroot()  # noqa: S314 - our own file
     assert junit.get("failures") == "0"

@@ -12,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from compiler.report.write import write_reports
 from tests.browser import find
@@ -44,11 +46,16 @@ def killed(folder: Path) -> Path:
             name="power-loss",
         )  # fmt: skip
         victim = lab.hosts[1]
-        wanted = ("phase", "Tests.2/0", victim.name, "timing")
-        run.wait_for(lambda event: tuple(map(event.get, ("event", "run", "host", "phase"))) == wanted)
+        second = {"run": "Tests.2/0"}
+        run.wait_for(lambda event: _has(event, second | {"event": "rendezvous"}))
+        run.wait_for(lambda event: _has(event, second | {"phase": "timing", "host": victim.name}))
         victim.power_off()
         run.finish()
     return _only(folder / "results")
+
+
+def _has(event: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    return all(event.get(key) == value for key, value in wanted.items())
 
 
 def _only(results: Path) -> Path:
