@@ -58,8 +58,8 @@ def _answers(page: Path) -> float:
         tab = chromium.new_page()
         begun = time.perf_counter()
         tab.goto(page.resolve().as_uri(), wait_until="commit")
-        if tab.wait_for_selector(".runs").query_selector_all("tbody")[1:]:
-            tab.wait_for_selector("#filter:visible").fill("run.7")
+        if tab.locator(".runs tbody").count() > 1:
+            tab.fill("#filter", "run.7")
             tab.wait_for_function("document.getElementById('shown').textContent !== ''")
         took = time.perf_counter() - begun
         chromium.close()

@@ -6,6 +6,7 @@
   let places = [...document.querySelectorAll("[data-plot]")];
   const dark = matchMedia("screen and (prefers-color-scheme: dark)");
   const EAGER = 60;
+  const USED = ["keydown", "pointerdown", "wheel"];
   let printing = false;
   let library = null;
 
@@ -151,10 +152,21 @@
       }
       document.documentElement.dataset.plots = "ready";
     };
-    // Not before the reader can use the page: drawing keeps a large one busy.
-    const idle = () => (window.requestIdleCallback ?? setTimeout)(eager);
-    if (document.readyState === "complete") setTimeout(idle, 200);
-    else addEventListener("load", () => setTimeout(idle, 200));
+    // Not before the reader can use the page, and on a large one not while he does: starting the library keeps
+    // it busy. What comes into view is drawn at once all the same.
+    const pause = document.querySelector("#runs-table > tbody.later") ? 3000 : 200;
+    let timer = 0;
+    const begin = () => {
+      for (const kind of USED) removeEventListener(kind, postpone);
+      (window.requestIdleCallback ?? setTimeout)(eager);
+    };
+    const postpone = () => {
+      clearTimeout(timer);
+      timer = setTimeout(begin, pause);
+    };
+    for (const kind of USED) addEventListener(kind, postpone, { passive: true });
+    if (document.readyState === "complete") postpone();
+    else addEventListener("load", postpone);
     for (const box of document.querySelectorAll("details")) {
       box.addEventListener("toggle", () => {
         if (!box.open) return;
