@@ -36,6 +36,7 @@ from compiler.report.plots import (
     traffic_plot,
     ways_plot,
 )
+from compiler.report.tree import MANY_RUNS
 
 if TYPE_CHECKING:
     from compiler.compare.model import Comparison
@@ -52,7 +53,7 @@ WORDS = {
 }
 
 FIGURES_IN_TABLE = 16
-"""Ranks up to which a matrix stands in the page as a table too."""
+"""Ranks up to which a matrix stands in the page as a table too, if the page has not too many runs."""
 
 OPEN_RUNS = 6
 """Runs up to which the page shows all details at once."""
@@ -81,7 +82,8 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
         *(plot for run, found in of_runs.items() for plot in found if run not in packed_ids),
     ]
     details = environment.get_template("run.html.j2")
-    common: dict[str, Any] = {"words": WORDS, "figures_in_table": FIGURES_IN_TABLE}
+    few = len(session.runs) <= MANY_RUNS
+    common: dict[str, Any] = {"words": WORDS, "figures_in_table": FIGURES_IN_TABLE if few else 0}
     packed = {
         run.anchor: {
             "html": details.render(run=run, plots=of_runs[run.id], packed=True, **common),

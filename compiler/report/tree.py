@@ -33,7 +33,7 @@ _PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
 
 
 MANY_RUNS = 100
-"""Runs above which the load of the experts is left to the files: reading every token matrix takes long."""
+"""Runs above which the load of the experts and matrices as tables are left to the files: they take long."""
 
 
 def read_session(

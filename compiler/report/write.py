@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,19 @@ class _Compared:
     markdown: str
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps Python from looking for cycles: there are none among so many objects, and it takes long."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+@_no_collection()
 def write_reports(top: Path, base: Path | None = None, references: Sequence[Path] = ()) -> tuple[bool, str]:
     """Judges the tree at ``top`` and writes summary, CSV, JUnit, Markdown and the page.
 
