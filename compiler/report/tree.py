@@ -9,28 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from compiler.report import excerpts, matrices
-from compiler.report.examined import PREFLIGHT, read_preflight, read_selftest
+from compiler.report.examined import read_preflight, read_selftest
 from compiler.report.host_judge import CODES, list_files
+from compiler.report.hosts import read_hosts
 from compiler.report.model import (
     Evidence,
     Excerpt,
     FileLink,
-    Host,
-    RankTime,
     Reason,
-    Record,
     Run,
     Session,
     Setting,
     Suspect,
 )
 from compiler.report.ratios import ratios
+from compiler.report.records import read_record
 from compiler.report.spread import spread_facts
 from compiler.report.sweeps import find_sweeps
-from compiler.report.values import flatten, mapping, number, objects, read_json, read_toml, text
-
-_PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
-
+from compiler.report.values import mapping, objects, read_json, text
 
 MANY_RUNS = 100
 """Runs above which the load of the experts and matrices as tables are left to the files: they take long."""
@@ -75,7 +71,7 @@ def read_session(
         capped=_capped(runs),
         warnings=summary["warnings"],
         runs=runs,
-        hosts=_hosts(top, plan, runs),
+        hosts=read_hosts(top, plan, runs),
         versions=_versions(summary, session, runs),
         files=[FileLink(name, name, size) for name, size in files if name not in of_runs],
         sweeps=find_sweeps(runs),
@@ -127,7 +123,7 @@ def _run(
     values = planned.get("foreign_records")
     if values is None:
         values = objects(read_json(results / "results.json")) if results else []
-    records = [_record(value) for value in values]
+    records = [read_record(value) for value in values]
     counts = judged["verdict"] in ("PASS", "UNVERIFIED")
     links = matrices.read_links(results / "links.json", judged["world_size"]) if results else None
     # Between processes of one machine a slow link is only how busy that was.
@@ -221,60 +217,6 @@ def _excerpt(top: Path, judged: Mapping[str, Any]) -> Excerpt | None:
     return excerpts.around(top, f"{run}/{shown['file']}", shown["line"]) if shown else None
 
 
-def _record(record: Mapping[str, Any]) -> Record:
-    times = mapping(record.get("time_s"))
-    checked = mapping(record.get("correctness"))
-    ranks = []
-    for item in objects(record.get("per_rank")):
-        median, low, high = (number(item.get(key)) for key in ("median_s", "min_s", "max_s"))
-        if isinstance(item.get("rank"), int) and median is not None and low is not None and high is not None:
-            ranks.append(RankTime(item["rank"], text(item.get("host")), median, low, high))
-    total = number(mapping(record.get("bytes")).get("global"))
-    notes = record.get("notes")
-    marks = record.get("marks")
-    return Record(
-        operation=text(record.get("operation")) or "all",
-        variant=text(record.get("variant")),
-        primary=record.get("primary") is not False and record.get("baseline") is not True,
-        baseline=record.get("baseline") is True,
-        backend=text(record.get("backend")),
-        data_type=text(record.get("data_type")),
-        global_bw=number(record.get("global_bw")),
-        deepep_time=number(record.get("deepep_time")),
-        simple_nvl_bw=number(record.get("simple_nvl_bw")),
-        simple_rdma_bw=number(record.get("simple_rdma_bw")),
-        wire_nvl_bw=number(record.get("wire_nvl_bw")),
-        wire_rdma_bw=number(record.get("wire_rdma_bw")),
-        kernel_time=number(record.get("kernel_time")),
-        percentiles={key: value for key in _PERCENTILES if (value := number(times.get(key))) is not None},
-        total_time=number(record.get("total_time")),
-        timing=text(record.get("timing")),
-        counting=text(record.get("counting")),
-        bytes_total=int(total) if total is not None else None,
-        correctness=_checked(checked),
-        ranks=ranks,
-        versions={key: text(value) for key, value in mapping(record.get("versions")).items() if value},
-        notes=[text(note) for note in notes] if isinstance(notes, list) else [],
-        marks=[text(mark) for mark in marks] if isinstance(marks, list) else [],
-    )
-
-
-def _checked(checked: Mapping[str, Any]) -> str:
-    if not checked:
-        return "not checked"
-    states = []
-    for when in ("before", "after"):
-        outcome = checked.get(when)
-        word = "right" if outcome is True else "wrong" if outcome is False else "not checked"
-        states.append(f"{word} {when} timing")
-    elements, error = checked.get("elements_checked"), number(checked.get("max_abs_error"))
-    if isinstance(elements, int):
-        states.append(f"{elements:,} elements compared")
-    if error is not None:
-        states.append(f"largest error {error:.3g}")
-    return ", ".join(states)
-
-
 def _settings(config: Mapping[str, Any], requested: Mapping[str, Any]) -> list[Setting]:
     """Returns what was in force; config.yaml repeats what was asked for under ``requested_``."""
     return [
@@ -309,42 +251,6 @@ def _capped(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
         if setting.requested is not None
     }
     return [(name, value, requested) for name, value, requested in found if requested is not None]
-
-
-def _hosts(top: Path, plan: Mapping[str, Any], runs: Sequence[Run]) -> list[Host]:
-    known = mapping(plan.get("hosts"))
-    used = list(dict.fromkeys(name for run in runs for name in run.hosts))
-    found = []
-    for name in used:
-        facts: dict[str, Any] = {}
-        for run in runs:
-            if name in run.hosts:
-                facts |= flatten(read_toml(top / run.id / "metadata" / f"node-{name}.toml"))
-                if facts:
-                    break
-        found.append(
-            (
-                name,
-                {key: None if value in ("null", "", None) else _fact(value) for key, value in facts.items()},
-            )
-        )
-    keys = dict.fromkeys(key for _, facts in found for key in facts)
-    examined = mapping(mapping(read_json(top / PREFLIGHT)).get("hosts"))
-    return [
-        Host(
-            name=name,
-            machine=text(mapping(known.get(name)).get("one_machine")) or None,
-            connection=text(mapping(known.get(name)).get("connection")),
-            runs=sum(name in run.hosts for run in runs),
-            preflight=text(examined.get(name)),
-            facts={key: facts.get(key) for key in keys},
-        )
-        for name, facts in found
-    ]
-
-
-def _fact(value: object) -> str:
-    return ", ".join(map(text, value)) if isinstance(value, list) else text(value)
 
 
 def _versions(summary: Mapping[str, Any], session: Mapping[str, Any], runs: Sequence[Run]) -> list[Setting]:

@@ -74,6 +74,7 @@ def test_tables_copy_as_tsv(many: Path, open_page: Open) -> None:
     assert rows[0][:3] == ["Run", "Verdict", "Operation"]
     assert [row[1:3] for row in rows[1:]] == [["Pass", "dispatch"], ["Pass", "combine"]]
     assert rows[1][3] == "10.00 GB/s"
+    assert rows[1][5:] == ["gloo stand-in", "node1, other3 2 \N{MULTIPLICATION SIGN} 2 ranks"]
 
 
 def test_keys(many: Path, open_page: Open) -> None:

@@ -353,6 +353,11 @@
   }
 
   // Tables copy as tab-separated values: all rows that the filter leaves, a cell that spans rows once for each.
+  function textOf(cell) {
+    const copy = cell.cloneNode(true);
+    for (const part of copy.querySelectorAll("div, br")) part.before(" ");
+    return copy.textContent.replace(/\s+/g, " ").trim();
+  }
   function tsv(from) {
     const grid = [];
     const rows = [...from.rows].filter((row) => !row.hidden && !row.parentElement.hidden && !row.querySelector("td.reason"));
@@ -361,7 +366,7 @@
       let x = 0;
       for (const cell of row.cells) {
         while (grid[y][x] !== undefined) x += 1;
-        const text = cell.textContent.replace(/\s+/g, " ").trim();
+        const text = textOf(cell);
         for (let dy = 0; dy < cell.rowSpan; dy += 1) {
           for (let dx = 0; dx < cell.colSpan; dx += 1) (grid[y + dy] ??= [])[x + dx] = dx ? "" : text;
         }

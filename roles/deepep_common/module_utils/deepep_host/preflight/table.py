@@ -101,4 +101,5 @@ def summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     )
     open_questions = sum(line["result"] == UNKNOWN for found in hosts.values() for line in found["checks"])
     text = f"preflight of {len(hosts)} host{'' if len(hosts) == 1 else 's'}: {counts}"
-    return text + (f"; {open_questions} checks could not be made" if open_questions else "")
+    plural = "" if open_questions == 1 else "s"
+    return text + (f"; {open_questions} check{plural} could not be made" if open_questions else "")
