@@ -263,8 +263,8 @@ def _order(ends: list[Reason], logs: list[Reason], rest: list[Reason], named: bo
     wrong = [r for r in rest if r["code"] == "wrong-data"]
     rest = [r for r in rest if r["code"] != "wrong-data"]
     first = ends[0]["code"] if ends else "stopped"
-    # What others wrote when their peer was gone says less than how the first one ended, or who stopped it. Of a
-    # host that is lost or could not start nothing else came first, unless its own logs say so.
+    # What others wrote when their peer was gone says less than how the first one ended, or who stopped it.
+    # Before a host that is lost or could not start nothing else failed, unless its own logs say so.
     alone = first in ("host-lost", "start-failed")
     victims = (
         bool(ends)
