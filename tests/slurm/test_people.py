@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -101,28 +100,3 @@ def test_ctrl_c_ends_the_jobs_and_keeps_what_they_have(slurm: SlurmLab, tmp_path
     for host in slurm.hosts[:2]:
         assert not host.of_benchmark()
         assert not [name for name in host.run("ls", WORK_DIR).stdout.split() if name != "locks"]
-
-
-def test_a_lost_controller_loses_no_job(slurm: SlurmLab, tmp_path: Path) -> None:
-    scenario = write_scenario(tmp_path, {
-        "a": ("sleep 20; echo late", on("gaia-1", "gaia-2")),
-        "b": ("[ $MISSING ] || exit 4", on("gaia-3")),
-    })  # fmt: skip
-    run = Run(slurm, tmp_path, scenario)
-    job = run.until_program("a/0", "gaia-1", "gaia-2")
-    slurm.lab.controller.vanish()
-    run.process.wait(60)
-    # Not even the note of the job's id is needed: the login host has its own record.
-    (run.session / ".state" / "runs" / "a/0" / "slurm.json").unlink()
-    assert job in [line[0] for line in slurm.jobs()]
-    # It is found again, followed to its end and judged; then what did not pass is repeated.
-    resumed = slurm.lab.controller.run(COMPILER, "run", "--resume", run.results, cwd=tmp_path)
-    assert resumed.returncode == 3, resumed.stdout + resumed.stderr
-    assert "2 of 2 runs are repeated" in resumed.stderr
-    (earlier,) = (run.session / "earlier").iterdir()
-    assert f"job_id = {job}\n" in (earlier / "a/0/slurm-job.toml").read_text()
-    assert "late" in (earlier / "a/0/stdout.txt").read_text()
-    assert json.loads((earlier / "a/0/logs/gaia-2.state.json").read_text())["outcome"] == "exited"
-    assert (run.job("a/0")["state"], run.job("b/0")["state"]) == ("COMPLETED", "FAILED")
-    assert run.job("a/0")["job_id"] != int(job)
-    assert slurm.jobs() == []

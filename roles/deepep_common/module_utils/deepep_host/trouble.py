@@ -21,18 +21,42 @@ EASY_PREY = "500"
 
 
 def out_of_memory_kills() -> int:
-    """Returns how many processes the kernel has killed on this host for want of memory since it booted."""
+    """Returns how many processes the kernel has killed for want of memory: on this host since it booted.
+
+    In a job of Slurm's, where others may have theirs on the same host, only those of the job's own step.
+    """
+    own = _kills_of_own_group() if "SLURM_JOB_ID" in os.environ else None
+    return _counter(Path("/proc/vmstat")) or 0 if own is None else own
+
+
+def _kills_of_own_group() -> int | None:
+    """Returns the count of this process' control group, v1 or v2; None where that cannot be read."""
     try:
-        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    top = Path("/sys/fs/cgroup")
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "memory":
+            return _counter(top / "memory" / path.lstrip("/") / "memory.oom_control")
+        if not controllers and (top / "cgroup.controllers").exists():
+            return _counter(top / path.lstrip("/") / "memory.events")
+    return None
+
+
+def _counter(path: Path) -> int | None:
+    try:
+        for line in path.read_text(encoding="ascii").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     except (OSError, ValueError):
         pass
-    return 0
+    return None
 
 
 def short_of_memory() -> str:
-    """Returns what ran out where the kernel killed for want of memory: the count is the whole host's."""
+    """Returns what ran out where the kernel killed for want of memory."""
     inside = "SLURM_JOB_ID" in os.environ
     return f"the host{', or what its job may have of it,' if inside else ''} ran out of memory"
 
