@@ -72,14 +72,19 @@ class Playbook:
     def start(self, log: Path | None) -> subprocess.Popen[bytes]:
         """Starts it in the caller's process group, so that password prompts reach the terminal.
 
-        Output goes to ``log`` (appended), or to the terminal when there is none.
+        Where Ctrl-C is ignored (a script's job in the background), it gets a group of its own: Ansible would
+        stop ignoring it. Output goes to ``log`` (appended), or to the terminal when there is none.
         """
         environment = {**os.environ, "ANSIBLE_CONFIG": str(self.bundle / "ansible.cfg")}
-        if log is None:
-            return subprocess.Popen(self.argv(), cwd=self.bundle, env=environment)  # noqa: S603
-        with log.open("ab") as sink:
+        group = 0 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else None
+        with log.open("ab") if log else contextlib.nullcontext() as sink:
             return subprocess.Popen(  # noqa: S603
-                self.argv(), cwd=self.bundle, env=environment, stdout=sink, stderr=subprocess.STDOUT
+                self.argv(),
+                cwd=self.bundle,
+                env=environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT if sink else None,
+                process_group=group,
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -63,11 +64,26 @@ class Group:
         return sorted(found - {0})
 
     def limit_memory(self, limit_bytes: int | None) -> None:
-        """Sets the most memory the group may have; None takes the limit away."""
+        """Sets the most memory the group may have; None takes the limit away.
+
+        Where the kernel refuses less than is in use (v1), the limit is what is in use.
+        """
         for path in self._paths:
             for name, unlimited in (("memory.max", "max"), ("memory.limit_in_bytes", "-1")):
                 if (path / name).exists():
-                    (path / name).write_text(unlimited if limit_bytes is None else str(limit_bytes))
+                    self._limit(path / name, unlimited if limit_bytes is None else str(limit_bytes))
+
+    @staticmethod
+    def _limit(file: Path, value: str) -> None:
+        for _ in range(100):
+            try:
+                file.write_text(value)
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                value = file.with_name("memory.usage_in_bytes").read_text()
+        raise TimeoutError(f"{file} takes no limit")
 
     def cpu_s(self) -> float:
         """Returns the processor time that the group has used, in s."""

@@ -363,7 +363,8 @@ def _real() -> list[Cell]:
                 action=without_controller(power_loss), verdicts=(), collected=()),
         replace(base, fault="benchmark: link down for good, controller lost too",
                 action=without_controller(link_down), verdicts=(), collected=()),
-        replace(base, fault="benchmark: rank stopped (SIGSTOP), controller lost too",
+        # The stopped host's own processes end at the deadline.
+        replace(base, fault="benchmark: rank stopped (SIGSTOP), controller lost too", time_limit_s=100,
                 action=without_controller(rank_stopped), verdicts=(), collected=()),
     ]  # fmt: skip
 

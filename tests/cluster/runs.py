@@ -144,9 +144,18 @@ class Launched:
             assert time.monotonic() < end, f"never in phase {phase}:\n{self.output()}"
             time.sleep(0.05)
 
+    def left_on(self, host: Host) -> list[Path]:
+        """Returns what the session has on a host's disk, [] before there is a session."""
+        with contextlib.suppress(OSError, ValueError):
+            run_id = json.loads((self.session / "run.json").read_text())["run_id"]
+            return list(host.root("/var/tmp").glob(f"deepep-*/{run_id}"))  # noqa: S108 - of the host
+        return []
+
     def phase_of(self, host: Host) -> str | None:
         """Returns the phase that the program shows on a host."""
-        for path in host.root("/var/tmp").glob("deepep-*/2*/*/runs/*/*/progress.json"):  # noqa: S108
+        for path in (
+            found for folder in self.left_on(host) for found in folder.glob("*/runs/*/*/progress.json")
+        ):
             with contextlib.suppress(OSError, ValueError):
                 return str(json.loads(path.read_text())["phase"])
         return None
