@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cluster
 def test_one_job_holds_all_runs_one_after_another(slurm: SlurmLab, tmp_path: Path) -> None:
     # One job has the time of all its runs: no more than the partition's 60 minutes.
     scenario = write_scenario(tmp_path, {
-        "first": ("echo one", on("gaia-1", "gaia-2", limit="15m")),
+        "first": ("echo one; head -c 6000000 /dev/urandom > big", on("gaia-1", "gaia-2", limit="15m")),
         "fails": ("exit 4", on("gaia-3", limit="15m")),
         "never": ("echo three", on("gaia-1", limit="15m") + AFTER.format("fails")),
     })  # fmt: skip
@@ -28,6 +28,8 @@ def test_one_job_holds_all_runs_one_after_another(slurm: SlurmLab, tmp_path: Pat
     jobs = [run.job(key) for key in ("first/0", "fails/0")]
     assert jobs[0]["job_id"] == jobs[1]["job_id"]
     assert jobs[0]["is_single_sbatch"] is True
+    for host in ("gaia-1", "gaia-2"):
+        assert (run.session / f"first/0/files/{host}/big").stat().st_size == 6_000_000
     assert "one" in (run.session / "first/0/stdout.txt").read_text()
     assert "gaia-3 ended with exit code 4" in run.said("fails/0")
     assert run.verdict("never/0")["verdict"] == "NOT_RUN"
@@ -36,7 +38,8 @@ def test_one_job_holds_all_runs_one_after_another(slurm: SlurmLab, tmp_path: Pat
 
 def test_slurm_chooses_and_all_runs_take_the_same_hosts(slurm: SlurmLab, tmp_path: Path) -> None:
     scenario = write_scenario(tmp_path, {
-        "a": ("true", 'num_nodes = 2\ntime_limit = "2m"\nexclude_nodes = ["gaia-1"]'),
+        "a": ("head -c 20000000 /dev/urandom > big",
+              'num_nodes = 2\ntime_limit = "2m"\nexclude_nodes = ["gaia-1"]'),
         "b": ("true", 'num_nodes = 2\ntime_limit = "2m"'),
     })  # fmt: skip
     run = Run(slurm, tmp_path, scenario, deepep_slurm_hosts="same")
@@ -45,6 +48,8 @@ def test_slurm_chooses_and_all_runs_take_the_same_hosts(slurm: SlurmLab, tmp_pat
     hosts = [[host["name"] for host in one["hosts"]] for one in plan["runs"]]
     assert hosts[0] == hosts[1], out
     assert "gaia-1" not in hosts[0]
+    for name in hosts[0]:  # two parts each
+        assert (run.session / f"a/0/files/{name}/big").stat().st_size == 20_000_000
     for name in hosts[1]:
         state = json.loads((run.session / "b/0/logs" / f"{name}.state.json").read_text())
         assert (state["outcome"], state["exit_code"]) == ("exited", 0)

@@ -21,7 +21,7 @@ options:
     description: What to do.
     type: str
     required: true
-    choices: [stage, submit, recorded, watch, cancel, fetch, part, release, look, import, clean]
+    choices: [stage, submit, recorded, watch, cancel, fetch, parts, release, look, import, clean]
   given: {description: What that needs to know as JSON., type: str, default: "{}"}
 author: deepep-compiler authors
 """
@@ -37,7 +37,7 @@ def main() -> None:
             "do": {
                 "type": "str",
                 "required": True,
-                "choices": ["stage", "submit", "recorded", "watch", "cancel", "fetch", "part", "release",
+                "choices": ["stage", "submit", "recorded", "watch", "cancel", "fetch", "parts", "release",
                             "look", "import", "clean"],
             },
             "given": {"type": "str", "default": "{}"},

@@ -70,7 +70,7 @@ def clean(
         done["expired"] = expire(work_dir, host, keep_s, run_id, dry)
     if not dry:
         container.remove(mine)
-        _remove_empty(work_dir, host)
+        remove_empty(work_dir, host)
     return done
 
 
@@ -130,7 +130,8 @@ def _remove(work_dir: Path, session: str, base: Path, runs: list[str] | None) ->
     _rmdir(work_dir / session)
 
 
-def _remove_empty(work_dir: Path, host: str) -> None:
+def remove_empty(work_dir: Path, host: str) -> None:
+    """Removes directories of all sessions that hold nothing any more, and the host's lock if it is free."""
     if remove_if_free(lock_path(work_dir, host)):
         _rmdir(work_dir / "locks")
     _rmdir(work_dir / "images")

@@ -56,8 +56,12 @@ def fetch(
     nodes = query.host_names(str(final_facts([job_id], {})[job_id].get("nodes") or ""))
     if not nodes:
         return f"job {job_id} is over, and its hosts are not known any more"
+    away = query.away(nodes)
+    problems = [f"{node} is {state}" for node, state in away.items()]
+    there = [node for node in nodes if node not in away]
     fresh = ["--job-name=deepep-fetch", f"--immediate={GRANT_S}", "--time=5", *options]
-    gave, problems = _ask(place, fresh, nodes, run, submitted, command)
+    gave, told = _ask(place, fresh, there, run, submitted, command) if there else ([], [])
+    problems += told
     if gave:
         _, told = _ask(place, fresh, gave, run, submitted, "remove")
         problems += told

@@ -188,5 +188,13 @@ def host_names(expression: str) -> list[str]:
     return done.out.split() if done.code == 0 else []
 
 
+def away(nodes: Sequence[str]) -> dict[str, str]:
+    """Returns the state of those nodes that cannot take a job whatever else runs on them."""
+    done = call(["sinfo", "--noheader", "--Node", f"--nodes={','.join(nodes)}", "--format=%N %T"])
+    pairs = [line.split() for line in done.out.splitlines() if len(line.split()) == 2]
+    gone = ("down", "drain", "fail", "unknown", "power", "reboot", "maint")
+    return {name: state for name, state in pairs if state.endswith("*") or state.startswith(gone)}
+
+
 def _none(text: str | None) -> str:
     return "" if text in (None, "(null)", "None") else str(text)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import control, credentials, images, metadata, reference, registry, supervisor
+from .. import cleanup, control, credentials, images, metadata, reference, registry, supervisor
 from ..files import read_json, safe_relative, write_json
 from ..image import enroot
 from ..launch import LaunchError
@@ -150,6 +150,7 @@ def run(given: argparse.Namespace) -> int:
         return _fail(UNUSABLE)
     state = _hold(folder, query.seconds(given.left))
     inside.bring_out(mounts)
+    cleanup.remove_empty(default_work_dir(), me.name)
     print(f"[{me.name}] {state['outcome']}"
           + (f" {state['exit_code']}" if state["exit_code"] is not None else "")
           + (f": {state['cause']}" if state["cause"] else ""), flush=True)  # fmt: skip
