@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 SCENARIO ?= examples/deepep-benchmark/scenario.toml
 INVENTORY ?= inventory/local
 RESULTS ?= results
-# Two tests at a time: most of them wait for hosts.
-PYTEST_ARGS ?= -n 2
+# Four tests at a time, also on two processors: most of them wait for hosts.
+PYTEST_ARGS ?= -n 4
 export PATH := $(abspath $(BIN)):$(PATH)
 # For the small CPU build of torch where the default is a CUDA build: docs/getting-started.md
 TORCH_PIP_ARGS ?=
