@@ -36,12 +36,18 @@ class Run:
     """``deepep-compiler run`` on the lab's controller."""
 
     def __init__(
-        self, slurm: SlurmLab, folder: Path, scenario: Path, of_host: Any = None, **variables: Any
+        self,
+        slurm: SlurmLab,
+        folder: Path,
+        scenario: Path,
+        of_host: Any = None,
+        inventory: Path | None = None,
+        **variables: Any,
     ) -> None:
         self.slurm = slurm
         self.results = folder / "results"
         variables.setdefault("deepep_python", str(stand_in(slurm.shared)))
-        self.inventory = slurm.inventory(folder / "hosts.yml", of_host, **variables)
+        self.inventory = inventory or slurm.inventory(folder / "hosts.yml", of_host, **variables)
         self.process: subprocess.Popen[str] = slurm.lab.controller.popen(
             COMPILER, "run", scenario, "--inventory", self.inventory, "--results-dir", self.results,
             "-o", folder / "bundle",
