@@ -33,20 +33,24 @@ def install(slurm: SlurmLab) -> None:
         program.chmod(0o755)
 
 
-def play(slurm: SlurmLab, folder: Path, torch: Path, container: str, **variables: Any) -> tuple[Run, str]:
-    """Runs the benchmark in an image that only the registry has; returns the run and the image's digest."""
+def push(slurm: SlurmLab, folder: Path) -> str:
+    """Pushes the image; returns its digest."""
     registry = slurm.lab.registry
     assert registry is not None
     images.frame(folder / "image.tar", "team/deepep:slurm", env={"NCCL_DEBUG": "TRACE"})
-    digest = registry.push(folder / "image.tar", "team/deepep:slurm")
-    install(slurm)
+    return registry.push(folder / "image.tar", "team/deepep:slurm")
+
+
+def play(slurm: SlurmLab, folder: Path, torch: Path, container: str, **variables: Any) -> Run:
+    """Runs the benchmark in an image that only the registry has."""
+    folder.mkdir(exist_ok=True)
     scenario = write_scenario(folder, {
         "boxed": ("", 'nodes = ["gaia-1", "gaia-2"]\ntime_limit = "20m"\n'
                       f'  [Tests.cmd_args]\n  docker_image_url = "{IMAGE}"'),
     })  # fmt: skip
     # The interpreter with torch would be in the image; a gigabyte of it is mounted instead.
     mounted = (torch.parents[1], torch.resolve().parents[1])
-    run = Run(
+    return Run(
         slurm, folder, scenario,
         deepep_container_runtime="enroot", deepep_slurm_container=container, deepep_python=str(torch),
         deepep_container_mounts=[*images.MOUNTS, *(f"{path}:{path}:ro" for path in mounted)],
@@ -55,7 +59,6 @@ def play(slurm: SlurmLab, folder: Path, torch: Path, container: str, **variables
                             "password": Registry.PASSWORD}],
         deepep_rendezvous_timeout_s=600, deepep_process_group_timeout_s=600, **variables,
     )  # fmt: skip
-    return run, digest
 
 
 def check(slurm: SlurmLab, run: Run, digest: str) -> None:
@@ -80,11 +83,22 @@ def check(slurm: SlurmLab, run: Run, digest: str) -> None:
 def test_an_image_is_imported_by_a_job_and_started_by_others(
     slurm: SlurmLab, torch_python: Path, tmp_path: Path
 ) -> None:
-    run, digest = play(slurm, tmp_path, torch_python, "enroot")
+    install(slurm)
+    digest = push(slurm, tmp_path)
+    run = play(slurm, tmp_path / "first", torch_python, "enroot")
     check(slurm, run, digest)
     for host in ("gaia-1", "gaia-2"):
         path = run.session / "boxed/0/logs" / f"{host}.environment.json"
         assert json.loads(path.read_text())["variables"]["NCCL_DEBUG"] == "INFO"  # not the image's own
+    # The file is kept: with the setting, nobody asks the registry again.
+    registry = slurm.lab.registry
+    assert registry is not None
+    registry.stop()
+    try:
+        again = play(slurm, tmp_path / "again", torch_python, "enroot", deepep_cache_images_locally=True)
+        check(slurm, again, digest)
+    finally:
+        registry.start()
 
 
 def main(plugin: Path) -> None:
@@ -98,7 +112,9 @@ def main(plugin: Path) -> None:
         # Jobs of the lab are root's, which enroot has to be told to allow.
         allowed = ["--export=ALL,ENROOT_ALLOW_SUPERUSER=yes"]
         torch = REPOSITORY / ".venv-torch" / "bin" / "python"
-        run, digest = play(slurm, Path(folder), torch, "pyxis", deepep_slurm_sbatch_args=allowed)
+        install(slurm)
+        digest = push(slurm, Path(folder))
+        run = play(slurm, Path(folder) / "run", torch, "pyxis", deepep_slurm_sbatch_args=allowed)
         check(slurm, run, digest)
         print("PASS")
 

@@ -9,6 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
 import deepep_secrets
+from ansible.module_utils.parsing.convert_bool import boolean
 from deepep_host import events
 from deepep_host.reference import parse
 from deepep_host.session import Session
@@ -18,7 +19,7 @@ from deepep_slurm_controller import SlurmAction
 class ActionModule(SlurmAction):
     """Runs whose image cannot be had are not started, and say why. Files that exist already are kept."""
 
-    ARGUMENTS = frozenset({"session", "work_dir", "timeout_s", "options"})
+    ARGUMENTS = frozenset({"session", "work_dir", "timeout_s", "cache"})
 
     def act(self) -> dict[str, Any]:
         if self.check_mode:
@@ -50,7 +51,7 @@ class ActionModule(SlurmAction):
         answer = self.ask(
             session, "import", reference=image, target=runs[0]["slurm"]["image_file"], login=login.to_json(),
             timeout_s=float(self.argument("timeout_s", 3600)), queue_limit_s=slurm["queue_limit_s"],
-            options=list(runs[0]["slurm"]["job_options"]),
+            options=list(runs[0]["slurm"]["job_options"]), keep=boolean(self.argument("cache", False)),
         )  # fmt: skip
         problem = answer.problem or answer.values.get("problem")
         events.append(session.results_dir, "image", host=self.host, image=image, problem=problem,

@@ -144,7 +144,7 @@ class Service:
     def _import(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Has one compute host make an image's squashfs file, the credentials on its standard input."""
         python = str((read_json(self._place.own / "plan.json") or {})["slurm"]["host_python"])
-        told = {name: given[name] for name in ("reference", "target", "login", "timeout_s")}
+        told = {name: given[name] for name in ("reference", "target", "login", "timeout_s", "keep")}
         done = call(
             ["srun", "--nodes=1", "--ntasks=1", "--job-name=deepep-import", "--mpi=none", *given["options"],
              python, "-I", str(self._place.own / "program" / "slurm_task.py"), "import",
