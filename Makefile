@@ -9,7 +9,7 @@ SCENARIO ?= examples/deepep-benchmark/scenario.toml
 INVENTORY ?= inventory/local
 RESULTS ?= results
 # Four tests at a time, also on two processors: most of them wait for hosts.
-PYTEST_ARGS ?= -n 4
+PYTEST_ARGS ?= -n 4 --dist worksteal
 export PATH := $(abspath $(BIN)):$(PATH)
 # For the small CPU build of torch where the default is a CUDA build: docs/getting-started.md
 TORCH_PIP_ARGS ?=

@@ -226,7 +226,7 @@ def _cells() -> list[Cell]:
         ),
         *everywhere(
             replace(base, fault="link down for 4 s", action=link_blinks, verdicts=PASS),
-            **_fine(timing={"quick": True}),
+            **_fine(),
         ),
         *everywhere(
             replace(base, fault="link down for good", action=link_down, left_on=("node2",)), **_with(_GONE)

@@ -321,7 +321,7 @@ def test_hosts_that_cannot_reach_each_other_get_it_through_the_controller(
     assert not list((staging.session / ".state/images").glob("*.file"))
 
 
-@pytest.mark.parametrize("become", [False, True])
+@pytest.mark.parametrize("become", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_hosts_without_a_way_out(lab: Lab, make: Make, push: Push, registry: Registry, become: bool) -> None:
     image, digest = push(8 + become)
     first, second = lab.hosts[:2]
@@ -340,6 +340,7 @@ def test_hosts_without_a_way_out(lab: Lab, make: Make, push: Push, registry: Reg
     assert set(blobs(registry, before).values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_puller_that_loses_power_is_replaced(lab: Lab, make: Make, push: Push, registry: Registry) -> None:
     image, digest = push(10, 12 << 20)
     hosts = lab.hosts[:3]
