@@ -74,7 +74,8 @@ def test_a_test_runs_beside_its_load_on_an_imported_system(slurm: SlurmLab, tmp_
         json.loads((run.session / key / "0/logs" / f"{name}.state.json").read_text())
         for key, name in (("load", "node1"), ("main", host["name"]))
     )
-    assert at(load, "started_at") <= at(main, "started_at")
+    # Slurm's "after" waits for the other job's begin, to the second, not for its program.
+    assert run.job("load/0")["start_time"] <= run.job("main/0")["start_time"]
     assert at(main, "ended_at") <= at(load, "ended_at")
     assert (main["outcome"], main["exit_code"]) == ("exited", 0), out
     assert (load["outcome"], load["cause"]) == ("stopped", "ends with main/0"), out
