@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..files import read_json, safe_relative, write_json
 from ..pack import total_bytes
@@ -33,6 +33,16 @@ AT_ONCE = 8
 WORDS_BYTES = 256 * 1024
 
 
+class Errand(NamedTuple):
+    """What hosts do with a run: ``command`` of slurm_task.py; ``where``: srun's words for the job."""
+
+    place: Place
+    where: Sequence[str]
+    run: str
+    submitted: Mapping[str, Any]
+    command: str
+
+
 def fetch(
     place: Place,
     run: str,
@@ -49,7 +59,7 @@ def fetch(
     seen = query.queue([job_id], PATIENCE_S).get(job_id)
     if seen is not None and seen.nodes and phase_of(seen.state) == RUNS:
         held = [f"--jobid={job_id}", "--overlap"]
-        _, problems = _ask(place, held, query.host_names(seen.nodes), run, submitted, command)
+        _, problems = _ask(Errand(place, held, run, submitted, command), query.host_names(seen.nodes))
         return "; ".join(problems) or None
     if options is None:
         return f"job {job_id} is over, and its hosts cannot be asked any more"
@@ -60,62 +70,49 @@ def fetch(
     problems = [f"{node} is {state}" for node, state in away.items()]
     there = [node for node in nodes if node not in away]
     fresh = ["--job-name=deepep-fetch", f"--immediate={GRANT_S}", "--time=5", *options]
-    gave, told = _ask(place, fresh, there, run, submitted, command) if there else ([], [])
+    errand = Errand(place, fresh, run, submitted, command)
+    gave, told = _ask(errand, there) if there else ([], [])
     problems += told
     if gave:
-        _, told = _ask(place, fresh, gave, run, submitted, "remove")
+        _, told = _ask(errand._replace(command="remove"), gave)
         problems += told
     return "; ".join(problems) or None
 
 
-def _ask(
-    place: Place,
-    where: Sequence[str],
-    nodes: Sequence[str],
-    run: str,
-    submitted: Mapping[str, Any],
-    command: str,
-) -> tuple[list[str], list[str]]:
-    """Has nodes do ``command`` with a run and takes what they hand over; returns which did, and problems."""
+def _ask(errand: Errand, nodes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Has nodes do an errand and takes what they hand over; returns which did, and problems."""
     answered = list(nodes)
-    packed, problems = _step(place, where, nodes, run, submitted, command)
+    packed, problems = _step(errand, nodes)
     if problems and len(nodes) > 1:
         # One host that does not answer must not keep the others' files.
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            alone = list(pool.map(lambda node: _step(place, where, [node], run, submitted, command), nodes))
+            alone = list(pool.map(lambda node: _step(errand, [node]), nodes))
         packed = [one for some, _ in alone for one in some]
         problems = [one for _, told in alone for one in told]
         answered = [node for node, (_, told) in zip(nodes, alone) if not told]
     elif problems:
         answered = []
-    for archive in packed if command != "remove" else ():
+    for archive in packed if errand.command != "remove" else ():
         try:
-            unpack_into(archive, place.base, run)
+            unpack_into(archive, errand.place.base, errand.run)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             problems.append(f"what a host handed over cannot be read: {error}")
             answered = []
     return answered, problems
 
 
-def _step(
-    place: Place,
-    where: Sequence[str],
-    nodes: Sequence[str],
-    run: str,
-    submitted: Mapping[str, Any],
-    command: str,
-) -> tuple[list[bytes], list[str]]:
+def _step(errand: Errand, nodes: Sequence[str]) -> tuple[list[bytes], list[str]]:
     """Returns what each node handed over, through the standard output of one step, and what went wrong."""
-    base = str(submitted["base"])
-    python = str(
-        ((read_json(place.own / "plan.json") or {}).get("slurm") or {}).get("host_python", "python3")
-    )
+    base = str(errand.submitted["base"])
+    plan = read_json(errand.place.own / "plan.json") or {}
+    python = str((plan.get("slurm") or {}).get("host_python", "python3"))
     number = str(len(nodes))
     try:
         done = call([
-            "srun", *where, f"--nodes={number}", f"--ntasks={number}", "--ntasks-per-node=1",
+            "srun", *errand.where, f"--nodes={number}", f"--ntasks={number}", "--ntasks-per-node=1",
             f"--nodelist={','.join(nodes)}", "--gres=none", "--mpi=none", "--label",
-            python, "-I", f"{base}/program/slurm_task.py", command, f"--base={base}", f"--run={run}",
+            python, "-I", f"{base}/program/slurm_task.py", errand.command, f"--base={base}",
+            f"--run={errand.run}",
         ], timeout_s=STEP_S)  # fmt: skip
     except SlurmError as error:
         return [], [str(error)]
