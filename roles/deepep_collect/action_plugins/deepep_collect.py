@@ -5,16 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
-from deepep_carrier import ATTEMPTS, MIB, ROOM_LEFT, Carrier, Gone
+from deepep_carrier import ATTEMPTS, MIB, ROOM_LEFT, Carrier, Gone, note_collected
 from deepep_controller import Answer, DeepEPAction
-from deepep_host import events
-from deepep_host.assemble import distribute, target_of
-from deepep_host.files import now_iso
+from deepep_host.assemble import distribute
 from deepep_host.incoming import Busy, Incoming
 from deepep_host.pack import LIMIT, BadArchive, total_bytes
 from deepep_host.session import Session
@@ -108,10 +107,8 @@ class ActionModule(DeepEPAction):
         raise BadArchive("the run's files changed each time they were fetched")
 
     def _carrier(self, session: Session, key: str, where: dict[str, Any]) -> Carrier:
-        inline = bool(self._play_context.become)  # files of another user: only a module can read them
-
         def pack(index: str, numbers: list[int]) -> dict[str, Any]:
-            return self._ask(index=index, parts=numbers, inline=inline, **where)
+            return self._ask(index=index, parts=numbers, inline=self.of_another_user, **where)
 
         return Carrier(self, session, key, self.host, self._patience, pack)
 
@@ -133,18 +130,8 @@ class ActionModule(DeepEPAction):
         session: Session,
         key: str,
         problem: str | None,
-        placed: list[str] | None = None,
-        left_out: list[dict[str, Any]] | None = None,
+        placed: Sequence[str] = (),
+        left_out: Sequence[Mapping[str, Any]] = (),
     ) -> str | None:
-        seen = {"complete": problem is None, "problem": problem}
-        named = [{**one, "path": target_of(one["path"], self.host) or one["path"]} for one in left_out or ()]
-        session.take_note(
-            key,
-            "collected-" + self.host,
-            {**seen, "files": placed or [], "left_out": named, "limit_bytes": self._limit, "at": now_iso()},
-        )
-        events.append(
-            session.results_dir, "collect", run=key, host=self.host, **seen,
-            files=len(placed or ()), left_out=len(named),
-        )  # fmt: skip
+        note_collected(session, key, self.host, problem, placed, left_out, limit_bytes=self._limit)
         return problem

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
 from deepep_controller import DeepEPAction
 from deepep_host import events
-from deepep_host.files import write_bytes
+from deepep_host.assemble import target_of
+from deepep_host.files import now_iso, write_bytes
 from deepep_host.incoming import Incoming
 from deepep_host.pack import BadArchive, total_bytes
 from deepep_host.session import Session
@@ -27,6 +28,24 @@ ROOM_LEFT = 256 * MIB
 
 Pack = Callable[[str, list[int]], Mapping[str, Any]]
 """Has parts of an index packed, by its id and their numbers (``packing.pack_parts``)."""
+
+
+def note_collected(
+    session: Session,
+    key: str,
+    host: str,
+    problem: str | None,
+    placed: Sequence[str] = (),
+    left_out: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
+) -> None:
+    """Notes what came of a run's files from one host and what did not, and tells of it."""
+    seen = {"complete": problem is None, "problem": problem}
+    named = [{**one, "path": target_of(one["path"], host) or one["path"]} for one in left_out]
+    note = {**seen, "files": list(placed), "left_out": named, **more, "at": now_iso()}
+    session.take_note(key, "collected-" + host, note)
+    events.append(session.results_dir, "collect", run=key, host=host, **seen, files=len(placed),
+                  left_out=len(named))  # fmt: skip
 
 
 class Gone(Exception):

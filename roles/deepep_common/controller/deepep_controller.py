@@ -162,6 +162,11 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
             return None
         return Answer(values, str(values["msg"]) if values.get("failed") else None, False)
 
+    @property
+    def of_another_user(self) -> bool:
+        """Whether files on the host are another user's than the connection's: only a module can read them."""
+        return bool(self._play_context.become)
+
     def fetch_file(self, source: str, target: Path) -> None:
         """Fetches a file from this task's host. Raises AnsibleError; the next attempt connects anew."""
         try:

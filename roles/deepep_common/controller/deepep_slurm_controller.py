@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepep_carrier import MIB, Carrier, Gone
+from deepep_carrier import MIB, Carrier, Gone, note_collected
 from deepep_controller import Answer, DeepEPAction, told_at_end
 from deepep_host import events
-from deepep_host.assemble import distribute, finish_run, target_of
+from deepep_host.assemble import distribute, finish_run
 from deepep_host.cleanup import DAY_S, KEEP_DAYS
 from deepep_host.files import host_name, now_iso, read_json, write_json, write_text
 from deepep_host.incoming import Busy, Incoming
@@ -187,7 +187,7 @@ class SlurmAction(DeepEPAction):
         answer = self.ask(session, "fetch", run=key, job=job["job"], ask=ask_hosts, options=options,
                           limit_bytes=limit, inline_bytes=INLINE_BYTES)  # fmt: skip
         if answer.problem:
-            return self._note(session, key, answer.problem)
+            return self._missing(session, key, answer.problem)
         target = session.run_dir(key)
         (target / "logs").mkdir(parents=True, exist_ok=True)
         hosts = session.run(key)["hosts"]
@@ -196,14 +196,14 @@ class SlurmAction(DeepEPAction):
         for host in sorted(answer.values["hosts"], key=lambda name: name != head):
             offered = answer.values["hosts"][host]
             problem, placed = self._bring(session, key, host, offered, limit, host == head)
-            self._note(session, key, answer.values["problem"] or problem, placed, host,
-                       offered["index"]["left_out"])  # fmt: skip
+            note_collected(session, key, host, answer.values["problem"] or problem, placed,
+                           offered["index"]["left_out"])  # fmt: skip
             problems.append(problem)
         if answer.values["words"] is not None:
             write_text(target / "logs" / "job.txt", answer.values["words"])
         problem = "; ".join(filter(None, problems)) or None
         if problem and not answer.values["hosts"]:
-            self._note(session, key, problem)
+            self._missing(session, key, problem)
         session.take_note(key, "collected", {"complete": problem is None, "at": now_iso()})
         return problem
 
@@ -211,11 +211,10 @@ class SlurmAction(DeepEPAction):
         self, session: Session, key: str, host: str, offered: Mapping[str, Any], limit: int, head: bool
     ) -> tuple[str | None, list[str]]:
         """Fetches what the login host has of one compute host; returns what is wrong, and what was placed."""
-        inline = bool(self._play_context.become)  # files of another user: only a module can read them
 
         def pack(index: str, numbers: list[int]) -> Mapping[str, Any]:
             answer = self.ask(session, "parts", run=key, host=host, limit_bytes=limit, index=index,
-                              parts=numbers, inline=inline)  # fmt: skip
+                              parts=numbers, inline=self.of_another_user)  # fmt: skip
             if answer.problem:
                 raise BadArchive(answer.problem)
             return answer.values
@@ -231,25 +230,10 @@ class SlurmAction(DeepEPAction):
             return str(error), []
         return None, placed
 
-    def _note(
-        self,
-        session: Session,
-        key: str,
-        problem: str | None,
-        placed: Sequence[str] = (),
-        host: str | None = None,
-        left_out: Sequence[Mapping[str, Any]] = (),
-    ) -> str | None:
-        seen = {"complete": problem is None, "problem": problem}
-        if host is not None:
-            named = [{**one, "path": target_of(one["path"], host) or one["path"]} for one in left_out]
-            session.take_note(
-                key,
-                "collected-" + host,
-                {**seen, "files": list(placed), "left_out": named, "at": now_iso()},
-            )
-        events.append(session.results_dir, "collect", run=key, host=host or self.host, **seen,
-                      files=len(placed), left_out=len(left_out))  # fmt: skip
+    def _missing(self, session: Session, key: str, problem: str) -> str:
+        """Tells that nothing came of a run, from no host in particular."""
+        events.append(session.results_dir, "collect", run=key, host=self.host, complete=False,
+                      problem=problem, files=0, left_out=0)  # fmt: skip
         return problem
 
     def salvage(self, session: Session) -> list[str]:
