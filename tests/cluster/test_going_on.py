@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.lab import Lab
-from tests.cluster.runs import COMPILER, PATIENCE_S, Launched
+from tests.cluster.runs import COMPILER, PATIENCE_S, Event, Launched
 
 pytestmark = pytest.mark.cluster
+
+GIVEN_UP = {"deepep_run_lost_after_seconds": 5, "deepep_collect_lost_after_seconds": 2}
 
 
 def resume(lab: Lab, run: Launched) -> str:
@@ -46,8 +48,7 @@ def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
 
 def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     """It saw both hosts vanish and gave up; they went on, and what they have is fetched."""
-    given_up = {"deepep_run_lost_after_seconds": 5, "deepep_collect_lost_after_seconds": 2}
-    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=20", variables=given_up)
+    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=20", variables=GIVEN_UP)
     run.wait_for_phase("timing")
     began = json.loads((run.session / "run.json").read_text())["run_id"]
     lab.controller.link(up=False)
@@ -62,3 +63,37 @@ def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     assert run.verdict()["verdict"] == "PASS", said
     assert run_id(run) == began, "it was repeated"
     assert not any(map(run.left_on, run.hosts)), "files are left on the hosts"
+
+
+ASKED = "Ask hosts that were lost whether they are back"
+
+
+def test_a_run_that_needs_a_lost_host_is_not_started(lab: Lab, tmp_path: Path) -> None:
+    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30", variables=GIVEN_UP, tests=2)
+    run.wait_for_phase("timing")
+    run.hosts[1].power_off()
+    try:
+        assert run.finish() == 3, run.output()
+    finally:
+        run.hosts[1].power_on()
+    assert run.verdict()["verdict"] == "FAIL"
+    second = run.verdict("Tests.2/0")
+    assert second["verdict"] == "NOT_RUN", run.output()
+    assert "node2 was lost in Tests.1/0" in json.dumps(second["reasons"])
+    assert not [event for event in run.events() if event["event"] == "start" and event["run"] == "Tests.2/0"]
+
+
+def test_a_lost_host_that_is_back_takes_part_again(lab: Lab, tmp_path: Path) -> None:
+    def asks(event: Event) -> bool:
+        return event["event"] == "task" and str(event.get("task")).endswith(ASKED)
+
+    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=12", variables=GIVEN_UP, tests=2)
+    run.wait_for_phase("timing")
+    run.hosts[1].link(up=False)
+    try:
+        run.wait_for(asks, 2)
+    finally:
+        run.hosts[1].link(up=True)
+    run.finish()
+    assert run.verdict()["verdict"] == "FAIL", run.output()
+    assert run.verdict("Tests.2/0")["verdict"] == "PASS", run.output()

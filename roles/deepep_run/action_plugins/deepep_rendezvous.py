@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 from deepep_controller import DeepEPAction
 from deepep_host import events
 from deepep_host.files import now_iso
-from deepep_host.session import gate, on_one_machine
+from deepep_host.session import Session, gate, on_one_machine
 
 
 class ActionModule(DeepEPAction):
@@ -28,7 +28,7 @@ class ActionModule(DeepEPAction):
             return {"msg": f"{key} is kept as it is", "skipped_run": True}
         run = session.run(key)
         session.run_dir(key).mkdir(parents=True, exist_ok=True)
-        refused = gate(session, run)
+        refused = gate(session, run) or _away(session, run)
         if refused:
             session.skip(key, str(refused["reason"]), refused["because"])
         skipped = session.skipped(key)
@@ -57,3 +57,13 @@ class ActionModule(DeepEPAction):
         )
         events.append(session.results_dir, "rendezvous", run=key, host=self.host, **point)
         return {"msg": f"{key} meets at {point['master_addr']}:{point['master_port']}"}
+
+
+def _away(session: Session, run: dict[str, Any]) -> dict[str, str] | None:
+    """As ``gate``: a host that was lost and that ``deepep_back`` did not reach just now."""
+    for member in run["hosts"]:
+        gone = session.away(member["name"])
+        if gone:
+            reason = f"host {member['name']} was lost in {gone['run']} and does not answer: {gone['cause']}"
+            return {"reason": reason, "because": gone["run"]}
+    return None

@@ -127,6 +127,21 @@ class Session(NamedTuple):
     def keep_host_state(self, key: str, host: str, state: Mapping[str, Any]) -> None:
         """Keeps the state of a host in a run, for the other hosts' tasks and for job.toml."""
         self.take_note(key, "host-" + host_name(host), state)
+        if state.get("outcome") == "lost":
+            write_json(self._away_path(host), {"run": key, "cause": state["cause"]})
+        else:
+            self.back(host)
+
+    def _away_path(self, host: str) -> Path:
+        return self.folder / ".state" / "away" / f"{host_name(host)}.json"
+
+    def away(self, host: str) -> dict[str, Any] | None:
+        """Returns the ``run`` that lost a host and the ``cause``, None where it was heard of since."""
+        return read_json(self._away_path(host))
+
+    def back(self, host: str) -> None:
+        """Notes that a host was heard of."""
+        self._away_path(host).unlink(missing_ok=True)
 
     def started(self, key: str) -> bool:
         """Tells whether anything of a run may be on its hosts."""
@@ -167,7 +182,8 @@ class Session(NamedTuple):
         return read_json(self.folder / "preflight" / f"{host_name(host)}.json")
 
     def keep_preflight(self, host: str, found: Mapping[str, Any]) -> None:
-        """Keeps a host's preflight."""
+        """Keeps a host's preflight, which says anew whether it can be reached."""
+        self.back(host)
         write_json(
             self.folder / "preflight" / f"{host_name(host)}.json", {"schema": 1, "host": host, **found}
         )
