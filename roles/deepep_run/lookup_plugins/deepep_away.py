@@ -41,5 +41,6 @@ class LookupModule(LookupBase):
         if not given:
             return []
         session = Session(*(str(given[field]) for field in Session._fields))
-        members = (member["name"] for key in terms for member in session.run(str(key))["hosts"])
+        runs = (session.run(str(key)) for key in terms if key)  # none where all runs are taken up
+        members = (member["name"] for run in runs for member in run["hosts"])
         return [name for name in dict.fromkeys(members) if session.away(name)]
