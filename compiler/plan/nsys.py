@@ -39,11 +39,14 @@ def _words(table: object, part: str) -> tuple[Text, ...]:
     given = cast("Mapping[str, object]", table)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(given.get("output", "nsys")).rsplit("/", 1)[-1]) or "nsys"
     overwrite = "true" if given.get("force_overwrite", True) else "false"
+    # By default nsys would end the program with the range, before it has written its results.
+    ranged = given.get("capture_range", "none") != "none" and "capture_range_end" not in given
     return (
         str(given.get("nsys_binary", "nsys")),
         str(given.get("task", "profile")),
         Join(("--output=", Variable.RUN_DIR, f"/traces/{name}-{part}")),
         f"--force-overwrite={overwrite}",
         *(f"{option}={given[key]}" for key, option in _OPTIONS.items() if key in given),
+        *(("--capture-range-end=stop",) if ranged else ()),
         *(str(word) for word in cast("Sequence[object]", given.get("extra_args", ()))),
     )

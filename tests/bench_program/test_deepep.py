@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ BASELINES = [
 
 
 def run_stand_in(
-    starter: Starter, folder: Path, version: str = "v2", fault: str = "", compile_s: int = 0, **config: Any
+    starter: Starter,
+    folder: Path,
+    version: str = "v2",
+    fault: str = "",
+    compile_s: int = 0,
+    more: Mapping[str, str] | None = None,
+    **config: Any,
 ) -> Finished:
     environment = {
         "PYTHONPATH": f"{STAND_IN}:{PROGRAM.parent}",
@@ -33,6 +40,7 @@ def run_stand_in(
         "DEEPEP_STAND_IN_COMPILE_S": str(compile_s),
         "EP_JIT_CACHE_DIR": str(folder / "jit"),
         "DEEPEP_BENCH_FAULT": fault,
+        **(more or {}),
     }
     return finish(start(starter, folder, 1, 2, environment, **config), folder)
 
@@ -143,3 +151,29 @@ def test_what_the_kernels_refuse_is_refused_first(
     assert done.codes == [1]
     assert message in done.text
     assert "Traceback" not in "".join(line for line in done.text.splitlines() if line.startswith("[rank"))
+
+
+# its third iteration: two dispatches belong to the check before
+WAITS = {"DEEPEP_STAND_IN_WAITS_AT": "5"}
+WAITING = {"backend": "deepep_v1", "num_warmups": 0, "num_iterations": 10**6, "heartbeat_interval_s": 0.2}
+
+
+def test_a_rank_that_waits_in_deepep_for_one_that_failed(forked: Forked, tmp_path: Path) -> None:
+    """Nothing of the waiting rank runs then, nor would the failing one come out of DeepEP's destroy."""
+    done = run_stand_in(
+        forked, tmp_path, more={**WAITS, "DEEPEP_STAND_IN_RAISES": ""}, heartbeat_timeout_s=60, **WAITING
+    )
+    assert all(done.codes)
+    assert "[rank 1] RuntimeError: the stand-in fails as it was told" in done.text
+    assert "[rank 1] frozen" not in done.text
+    # Long before its silence counts: its launcher has told it to end.
+    assert "[rank 0] frozen for " in done.text
+    assert " and deaf to SIGTERM, outside of Python (last: " in done.text
+    assert "in hold_the_lock" in done.text, "where it stands is not shown"
+
+
+def test_a_rank_that_waits_in_deepep_for_one_that_is_silent(forked: Forked, tmp_path: Path) -> None:
+    done = run_stand_in(forked, tmp_path, more=WAITS, heartbeat_timeout_s=3, stall_timeout_s=60, **WAITING)
+    assert all(done.codes)
+    assert "[rank 1] rank 0 on host node0: silent for " in done.text
+    assert "[rank 0] frozen for " in done.text

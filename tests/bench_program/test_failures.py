@@ -161,6 +161,9 @@ def test_a_frozen_rank_is_named(ranks: Ranks, tmp_path: Path) -> None:
     processes[1].send_signal(signal.SIGSTOP)
     assert processes[0].wait(timeout=120) == 6
     assert "rank 1 on host node1: silent for " in outputs[0].read_text()
+    # Its own sentinel ends it, without its launcher.
+    assert processes[1].wait(timeout=120) == -signal.SIGKILL
+    assert "[rank 1] stopped for " in outputs[1].read_text()
 
 
 def test_a_frozen_store_ends_the_others(ranks: Ranks, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ LINES = {
     "refused": "[rank 0] refused: no GPU",
     "peer-lost": "[rank 0] rank 3 on host node2: silent for 10.0 s",
     "store-lost": "[rank 1] lost the store at 10.0.0.1:29500",
+    "rank-frozen": "[rank 0] frozen for 12.0 s, outside of Python (last: timing dispatch 3/50): it waits",
+    "rank-stopped": "[rank 0] stopped for 12.0 s, as by SIGSTOP (last: timing dispatch 3/50)",
     "supervisor-failed": "supervisor failed: RuntimeError",
     "v1-cpu-recv": "RuntimeError: DeepEP error: CPU recv timeout",
     "v1-dispatch-counts": "Global rank: 3, num_recv_tokens: -1, num_rdma_recv_tokens: -1",

@@ -499,6 +499,23 @@ class TestCause:
         first = judge_run(run, run_dir, make_session())["reasons"][0]
         assert (first["host"], first["line"], "ValueError: bad" in first["text"]) == ("node2", 1, True)
 
+    def test_a_rank_that_was_silent_because_it_waited_is_not_the_first(self, tmp_path: Path) -> None:
+        """As on H100s, where rank 3 hung: DeepEP keeps a rank that waits from saying that it lives."""
+        run, run_dir = _good(tmp_path)
+        for host in ("node1", "node2"):
+            _state(host, exit_code=1, first_failure_at="2026-01-02T03:04:10Z")(run, run_dir)
+        waits = (
+            "[rank {}] frozen for 12.1 s, outside of Python (last: prepare): it waits for another rank or for "
+            "its GPU\n"
+        )
+        silent = "silent for 10.0 s: it is dead or frozen, or its host is lost (last: prepare)"
+        accuses = f"[rank 3] rank 2 on host node2: {silent}\n"
+        write(run_dir / "logs/node1.stderr.txt", waits.format(0) + waits.format(1))
+        write(run_dir / "logs/node2.stderr.txt", accuses + waits.format(2))
+        suspect = judge_run(run, run_dir, make_session())["suspect"]
+        assert (suspect["host"], suspect["rank"]) == ("node2", 3)
+        assert "never said that it waited" in suspect["text"]
+
     def test_a_cause_before_a_victims_line_in_the_same_log(self, tmp_path: Path) -> None:
         run, run_dir = _good(tmp_path)
         _state("node1", exit_code=1, first_failure_at="2026-01-02T03:04:10Z")(run, run_dir)

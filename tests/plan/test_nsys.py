@@ -39,3 +39,10 @@ def test_options_in_nsys_own_words() -> None:
 def test_a_table_alone_is_enough() -> None:
     host = Join(("--output=", Variable.RUN_DIR, "/traces/nsys-%h"))
     assert nsys.of_host({}) == ("nsys", "profile", host, "--force-overwrite=true")
+
+
+def test_the_end_of_the_range_does_not_end_the_program() -> None:
+    words = nsys.of_ranks({"capture_range": "cudaProfilerApi"})
+    assert words[-2:] == ("--capture-range=cudaProfilerApi", "--capture-range-end=stop")
+    own = nsys.of_ranks({"capture_range": "cudaProfilerApi", "capture_range_end": "repeat:2"})
+    assert own[-1] == "--capture-range-end=repeat:2"

@@ -5,7 +5,10 @@ Two threads beside the main one, which may hang in a kernel or a collective:
 * *beat* (with a store client of its own) publishes this rank's heartbeat and progress, looks for the abort
   key, and watches two other ranks: the next one and the one in the same place on the next host, so that
   every rank, and every host as a whole, is watched whatever else is lost.
-* *guard* does no I/O. It notices when beat itself got no answer (the store or its host is lost) and SIGTERM.
+* *guard* asks nobody. It notices when beat itself got no answer (the store or its host is lost) and SIGTERM.
+
+Neither runs while the main thread keeps Python's lock in a library; a process beside the rank (sentinel.py),
+to which guard reports, ends the rank then.
 
 The first failure claims the abort key with its rank, host and text; everybody else reports itself as its
 consequence. All ends go through os._exit, since a hung thread cannot be asked to return.
@@ -30,12 +33,12 @@ from . import exit_codes
 from .config import Config
 from .errors import RefusedError, WrongDataError
 from .plain import say
+from .sentinel import Sentinel
 from .store import connect
 from .world import World
 
 _ABORT = "live/abort"
 _LONGEST_TEXT = 2000
-_CLOSING_GRACE_S = 3.0
 _SUSPECT_S = 3.0  # how long a rank may be silent once a collective has failed here
 
 
@@ -65,7 +68,7 @@ class Liveness:
         self._stop = threading.Event()
         self._ended = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._wakeup = os.pipe()
+        self._sentinel: Sentinel | None = None
         # what the main thread writes and the others read
         self._step = 0
         self._step_at = time.monotonic()
@@ -84,11 +87,10 @@ class Liveness:
 
     def start(self) -> None:
         """Take SIGTERM over and start the threads."""
-        os.set_blocking(self._wakeup[1], False)
         signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-        for target in (self._beat, self._guard):
-            thread = threading.Thread(target=target, name=target.__name__, daemon=True)
+        self._sentinel = Sentinel(self._world.rank, self._timeout)
+        for target, given in ((self._beat, ()), (self._guard, (self._sentinel,))):
+            thread = threading.Thread(target=target, args=given, name=target.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
         # who has passed its start can be missed from then on
@@ -124,12 +126,21 @@ class Liveness:
         """All is done on every rank: silence means nothing from now on."""
         self._state = "done"
         self._stop.set()
-        os.write(self._wakeup[1], b"\0")
+        sentinel = self._sentinel
+        if sentinel is not None:
+            with contextlib.suppress(OSError):
+                sentinel.wake()
         for thread in self._threads:
             thread.join(timeout=self._timeout)
+        if sentinel is not None:
+            sentinel.close()
 
-    def fail(self, error: BaseException, close: Callable[[], None], advice: str = "") -> NoReturn:
-        """Publish the exception as the first failure, or report whose consequence it is; then exit."""
+    def fail(self, error: BaseException, advice: str = "") -> NoReturn:
+        """Publish the exception as the first failure, or report whose consequence it is; then exit.
+
+        Nothing is destroyed before: DeepEP's ``destroy`` waits for all ranks, up to 100 s, with Python's lock
+        held, and the others do not come. The end of the process frees the GPU and the network.
+        """
         code = code_of(error)
         own = code in (exit_codes.WRONG_DATA, exit_codes.REFUSED, exit_codes.OUT_OF_MEMORY)
         if not own and _may_be_a_consequence(error):
@@ -143,14 +154,13 @@ class Liveness:
         if first is not None and first["rank"] != self._world.rank:
             self._end_as_consequence(first)
         if own:
-            self._say(text)
+            self._say(f"refused: {text}" if code == exit_codes.REFUSED else text)
         else:
             self._say("".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip())
         if code == exit_codes.OUT_OF_MEMORY and advice:
             self._say(advice)
         # time for the others to read the key before this host's launcher, perhaps with the store, goes away
         time.sleep(max(1.0, 3 * self._interval))
-        self._close_in_time(close)
         self._exit(code)
 
     # ---- beat
@@ -251,12 +261,13 @@ class Liveness:
 
     # ---- guard
 
-    def _guard(self) -> None:
-        while True:
-            ready, _, _ = select.select([self._wakeup[0]], [], [], self._interval)
-            caught = os.read(self._wakeup[0], 64) if ready else b""
-            if self._stop.is_set():
-                return
+    def _guard(self, sentinel: Sentinel) -> None:
+        while not self._stop.is_set():
+            sentinel.beat(self._patience, self._doing)
+            ready, _, _ = select.select([sentinel.signals], [], [], self._interval)
+            caught = os.read(sentinel.signals, 64) if ready else b""
+            if ready and not caught:
+                self._stop.wait(self._interval)  # it was killed: the ranks still watch each other
             if signal.SIGTERM in caught and self._state != "failing":  # a failing rank ends soon by itself
                 self._state = "terminated"
                 # beat publishes that and finds the abort key, if there is one
@@ -287,17 +298,6 @@ class Liveness:
         thread.start()
         thread.join(timeout=self._timeout)
         return result[0] if result else None
-
-    def _close_in_time(self, close: Callable[[], None]) -> None:
-        def quietly() -> None:
-            try:
-                close()
-            except Exception as error:
-                self._say(f"while closing: {_one_line(error)}")
-
-        thread = threading.Thread(target=quietly, daemon=True)
-        thread.start()
-        thread.join(timeout=_CLOSING_GRACE_S)
 
     def _store_lost(self, why: str) -> NoReturn:
         world = self._world

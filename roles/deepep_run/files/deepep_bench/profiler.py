@@ -1,15 +1,20 @@
-"""Kineto: one Chrome trace per rank, from iterations of their own so that no timed one is disturbed."""
+"""Profilers: a Kineto trace per rank, from iterations of their own so that no timed one is disturbed; and
+what nsys, around the whole program, is told of its phases.
+"""
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, ContextManager, Iterator
 
 import torch
 
 from .modes.base import Measurement
 
 PROFILED_ITERATIONS = 3
+_NSYS = "NSYS_PROFILING_SESSION_ID"  # nsys sets it for what it starts
 
 
 def write_trace(
@@ -31,3 +36,25 @@ def write_trace(
         barrier()
     path.parent.mkdir(parents=True, exist_ok=True)
     profiled.export_chrome_trace(str(path))
+
+
+@contextmanager
+def captured(device: torch.device, patient: Callable[[], ContextManager[None]]) -> Iterator[None]:
+    """The range of ``nsys profile --capture-range=cudaProfilerApi``; nothing without nsys.
+
+    nsys stops all threads of the process until the trace is written, two minutes for 2 GB were seen: others
+    have to be ``patient`` meanwhile. After an exception the range stays open, so that nothing is waited for.
+    """
+    if device.type != "cuda" or _NSYS not in os.environ:
+        yield
+        return
+    torch.cuda.profiler.start()
+    yield
+    with patient():
+        torch.cuda.profiler.stop()
+
+
+def named(device: torch.device, name: str) -> ContextManager[Any]:
+    """What runs in here has a name on nsys's time line (NVTX)."""
+    profiled = device.type == "cuda" and _NSYS in os.environ
+    return torch.cuda.nvtx.range(name) if profiled else nullcontext()

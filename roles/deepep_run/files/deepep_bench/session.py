@@ -59,7 +59,7 @@ def run(config: Config, world: World, output_dir: Path) -> None:
         closers.append(backend)
         _Session(config, world, output_dir, faults, live, backend, shared, watch).run(close)
     except BaseException as error:  # also KeyboardInterrupt: the other ranks must hear of it
-        live.fail(error, close, memory_text(config, world))
+        live.fail(error, memory_text(config, world))
     live.finish()
 
 
@@ -110,7 +110,8 @@ class _Session:
         measurements = mode.measurements()
         gc.collect()
         gc.disable()  # a collection in the middle of an iteration would be timed
-        times = {each.name: self._time(each) for each in measurements}
+        with profiler.captured(backend.device, self._live.patient):
+            times = {each.name: self._time(each) for each in measurements}
         self._phase("own_tests")
         self._watch.set_apart(True)  # these keep the GPU busy in between, which takes it to its power limit
         own = mode.own_tests(self._live.tick)
@@ -241,7 +242,8 @@ class _Session:
                 self._backend.device_of_rank.align(measurement.hide_host)
 
             self._progress.show(phase, name, 0, iterations)
-            times = measure(measurement.call, timer, align, iterations, before_each)
+            with profiler.named(self._backend.device, f"{phase} {name}"):
+                times = measure(measurement.call, timer, align, iterations, before_each)
         return [seconds / measurement.calls for seconds in times]
 
     def _write(self, mine: report.RankReport, measurements: list[Measurement], mode: Mode) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from deepep_bench.quantize import quantize
 
 from .moving import everybody, local_routing, received_rows, split, summed
+
+
+def hold_the_lock():
+    """As DeepEP's CPU waits for ranks that do not come: no thread and no signal handler of Python runs."""
+    sum(range(10**11))
 
 
 class Config:
@@ -39,8 +46,14 @@ class Buffer:
         self.low_latency_mode = low_latency_mode
         assert num_rdma_bytes if low_latency_mode else num_nvl_bytes
         self.num_qps_per_rank = num_qps_per_rank
+        self.dispatches = 0
+        # Rank 0 waits in vain in this dispatch, in which rank 1 fails if it has to, and everybody in destroy.
+        self.waits_at = int(os.environ.get("DEEPEP_STAND_IN_WAITS_AT", 0))
+        self.raises = "DEEPEP_STAND_IN_RAISES" in os.environ
 
     def destroy(self):
+        if self.waits_at:
+            hold_the_lock()
         self.size = 0
 
     @staticmethod
@@ -79,6 +92,11 @@ class Buffer:
         config=None,
     ):
         assert not self.low_latency_mode
+        self.dispatches += 1
+        if self.dispatches == self.waits_at and self.rank == 1 and self.raises:
+            raise RuntimeError("the stand-in fails as it was told")
+        if self.dispatches == self.waits_at and self.rank == 0:
+            hold_the_lock()
         values, scales = split(x)
         if handle is not None:
             assert topk_idx is None

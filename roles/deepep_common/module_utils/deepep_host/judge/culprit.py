@@ -127,11 +127,17 @@ def _everywhere(evidence: Evidence) -> dict[str, Any] | None:
 
 
 def _named_by_the_program(evidence: Evidence) -> dict[str, Any] | None:
-    """The bundled benchmark's ranks name the one that failed first."""
+    """The bundled benchmark's ranks name the one that failed first.
+
+    One that waited, as its sentinel says, was silent for that reason: it is not taken for the first.
+    """
     blamed: dict[tuple[int, str], int] = {}
     lines: dict[tuple[int, str], dict[str, Any]] = {}
+    waited = {one.waited for scan in evidence.logs.values() for one in scan.votes}
     for (host, kind), scan in evidence.logs.items():
         for culprit, votes in scan.blamed.items():
+            if culprit[0] in waited:
+                continue
             blamed[culprit] = blamed.get(culprit, 0) + votes
             text = f"{host}: {votes} line(s) name rank {culprit[0]} on {culprit[1]}"
             lines.setdefault(culprit, _entry(text, log_name(host, kind)))
