@@ -55,13 +55,15 @@ def runs(session: Path) -> Iterator[RunState]:
         verdict = _read(session / key / "verdict.json").get("verdict")
         notes = session / ".state" / "runs" / key
         seen = [(name, _read(notes / f"host-{name}.json")) for name in names]
+        started = (notes / "rendezvous.json").is_file()
+        early = started and not any(notes.glob("collected-*.json"))  # as Session.verdict of deepep_host says
         yield RunState(
             id=key,
-            verdict=str(verdict) if verdict else None,
+            verdict=str(verdict) if verdict and not early else None,
             limit_s=float(run["time_limit_s"]),
             hosts=names,
             seen=tuple(_host(name, state) for name, state in seen if state),
-            started=(notes / "rendezvous.json").is_file(),
+            started=started,
         )
 
 

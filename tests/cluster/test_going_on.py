@@ -34,6 +34,10 @@ def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
     run.process.wait(PATIENCE_S)
     status = lab.controller.run(COMPILER, "status", run.session, check=False)
     assert "timing" in status.stdout, status.stdout + status.stderr
+    # A report made now says what is known, and keeps nobody from going on.
+    lab.controller.run(COMPILER, "report", run.session, check=False)
+    assert run.verdict()["verdict"] == "FAIL"
+    assert "nothing of it was fetched" in json.dumps(run.verdict()["reasons"])
     # Until the run's end, as a user who has come back watches it.
     followed = lab.controller.run(COMPILER, "logs", "-f", run.session, check=False, timeout=PATIENCE_S)
     for host in ("node1", "node2"):

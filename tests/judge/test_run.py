@@ -299,6 +299,19 @@ class TestNothingThere:
         judged = judge_run(make_run(), tmp_path / "Tests.1/0", make_session("interrupted"))
         assert (judged["verdict"], _causes(judged)) == ("NOT_RUN", {"session-interrupted"})
 
+    def test_a_run_that_was_started_is_not_called_not_run(self, tmp_path: Path) -> None:
+        """A controller that was lost while it ran fetched nothing."""
+        events: list[dict[str, Any]] = [
+            {"event": "rendezvous"},
+            {"event": "start", "host": "node1", "status": "running"},
+        ]
+        for event in events:
+            event.update(t="2026-01-02T03:04:05Z", run="Tests.1/0")
+        write(tmp_path / "events.jsonl", "".join(json.dumps(event) + "\n" for event in events))
+        judged = judge_run(make_run(), tmp_path / "Tests.1/0", make_session())
+        assert (judged["verdict"], _causes(judged)) == ("FAIL", {"not-collected"})
+        assert "started on node1, but nothing of it was fetched" in judged["reasons"][0]["text"]
+
     @pytest.mark.parametrize("kind", ["start_post_comp", "start_post_init"])
     def test_dependency_failed(self, tmp_path: Path, kind: str) -> None:
         write(tmp_path / "First/0/verdict.json", {"verdict": "FAIL"})
@@ -505,8 +518,8 @@ class TestCause:
         for host in ("node1", "node2"):
             _state(host, exit_code=1, first_failure_at="2026-01-02T03:04:10Z")(run, run_dir)
         waits = (
-            "[rank {}] frozen for 12.1 s, outside of Python (last: prepare): it waits for another rank or for "
-            "its GPU\n"
+            "[rank {}] frozen for 12.1 s, outside of Python (last: prepare): it waits for another rank "
+            "or for its GPU\n"
         )
         silent = "silent for 10.0 s: it is dead or frozen, or its host is lost (last: prepare)"
         accuses = f"[rank 3] rank 2 on host node2: {silent}\n"

@@ -193,7 +193,13 @@ class Session(NamedTuple):
         return list((read_json(self.folder / "preflight.json") or {}).get("across") or ())
 
     def verdict(self, key: str) -> str | None:
-        """Returns the verdict of a run that was judged."""
+        """Returns the verdict of a run that was judged.
+
+        A report that was made before anybody collected says what was known then, not how the run ended.
+        """
+        notes = self.note_path(key, "x").parent
+        if (notes / "rendezvous.json").exists() and not any(notes.glob("collected-*.json")):
+            return None
         found = read_json(self.run_dir(key) / "verdict.json")
         return str(found["verdict"]) if found and "verdict" in found else None
 

@@ -34,12 +34,19 @@ _REMEDIES = {
 }
 
 
-def not_run(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[str, str]) -> Reason:
-    """Returns why a run of which there is no trace was not started."""
+def no_trace(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[str, str]) -> Reason:
+    """Returns why there is no trace of a run: it was not started, or nothing of it was fetched."""
     skipped = evidence.read_json("skipped.json")
     if isinstance(skipped, dict) and skipped.get("reason"):
         code = "dependency-not-passed" if skipped.get("because") else "not-started"
         return reason(code, f"not started: {skipped['reason']}", "skipped.json", at=_at(skipped.get("at")))
+    if evidence.running:
+        names = ", ".join(host for host in evidence.hosts if host in evidence.running)
+        return reason(
+            "not-collected",
+            f"it was started on {names}, but nothing of it was fetched: the controller was lost before",
+            remedy="deepep-compiler run --resume with this directory fetches and judges what the hosts kept",
+        )
     for dependency in evidence.run.get("after", []):
         verdict = verdicts.get(dependency["run"])
         waited_for = dependency["type"] not in ("end_post_comp", "post_test")

@@ -41,7 +41,7 @@ class Evidence:
     """The files of one run. ``files`` maps every relative path (with ``/``) to its size in bytes.
 
     ``seen_failing`` has when the controller saw a host fail, ``stopped_at`` when it began to stop the run,
-    both in s, by its own clock.
+    both in s, by its own clock; ``running`` are the hosts on which it saw the run start.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Evidence:
         seen_failing: Mapping[str, float] | None = None,
         stopped_at: float | None = None,
         not_collected: Mapping[str, str] | None = None,
+        running: frozenset[str] = frozenset(),
     ) -> None:
         self.run = run
+        self.running = running
         self.seen_failing = dict(seen_failing or {})
         self.stopped_at = stopped_at
         self.not_collected = dict(not_collected or {})
@@ -146,18 +148,20 @@ def seconds(text: Any) -> float | None:
 
 
 class Seen(NamedTuple):
-    """What the controller saw of one run: when hosts failed, and when it began to stop it. Seconds."""
+    """What the controller saw of one run: where it began, when hosts failed, when it was stopped. Seconds."""
 
     failing: dict[str, float]
     stopped_at: float | None
     not_collected: dict[str, str]
     """Why the files of a host could not be fetched, or not all of them."""
+    running: frozenset[str] = frozenset()
+    """The hosts on which it was started."""
 
 
 NOTHING_SEEN = Seen({}, None, {})
 
 
-_TOLD = ('"ended"', '"stop"', '"rendezvous"', '"collect"')
+_TOLD = ('"start"', '"ended"', '"stop"', '"rendezvous"', '"collect"')
 
 
 def read_seen(path: Path) -> dict[str, Seen]:
@@ -185,6 +189,8 @@ def read_seen(path: Path) -> dict[str, Seen]:
         well = event.get("outcome") == "exited" and event.get("exit_code") == 0
         if event.get("event") == "rendezvous":
             del found[run]
+        elif event.get("event") == "start" and event.get("status") == "running":
+            found[run] = seen._replace(running=seen.running | {str(event.get("host"))})
         elif event.get("event") == "stop" and seen.stopped_at is None:
             found[run] = seen._replace(stopped_at=moment)
         elif event.get("event") == "collect":

@@ -19,7 +19,7 @@ from .completeness import (
 )
 from .counters import rose
 from .culprit import find_suspect
-from .ending import PLANNED_STOP, check_collected, check_ends, check_leftovers, check_planned_stop, not_run
+from .ending import PLANNED_STOP, check_collected, check_ends, check_leftovers, check_planned_stop, no_trace
 from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name, read_seen
 from .hardware import Hardware, read_hardware, with_gpu
 from .images import check_images, images_of
@@ -134,7 +134,7 @@ def _judge(
 ) -> dict[str, Any]:
     evidence = Evidence(run, run_dir, *seen)
     if not evidence.started:
-        return _result(run, [not_run(evidence, session, verdicts)], evidence.ends, None, [])
+        return _result(run, [no_trace(evidence, session, verdicts)], evidence.ends, None, [])
     stamp = session.get("stamp")
     results = Results(evidence, stamp if isinstance(stamp, str) else None)
     metadata = (run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
