@@ -328,10 +328,7 @@ def test_hosts_without_a_way_out(lab: Lab, make: Make, push: Push, registry: Reg
     before = registry.position()
     user = {"ansible_user": "ops", "ansible_become": True} if become else {}
     # The controller pulls, so it is the controller that must trust the registry: here for this user alone.
-    home = Path(lab.controller.run("sh", "-c", "echo $HOME").stdout.strip())
-    trusted = home / f".config/containers/certs.d/{registry.NAME}"
-    trusted.mkdir(parents=True, exist_ok=True)
-    (trusted / "ca.crt").write_bytes(registry.certificate.read_bytes())
+    trusted_by_the_controller(lab, registry)
     with first.no_way_to(registry), second.no_way_to(registry):
         staging = make(image, [first, second], deepep_image_pull_from="controller", **user)
         staging.play()
@@ -402,6 +399,55 @@ def enroot(lab: Lab) -> None:
 def recorded(host: Host) -> dict[str, str]:
     lines = host.read(f"{STAND_IN}/last").splitlines()
     return dict(line.split(": ", 1) for line in lines)
+
+
+def trusted_by_the_controller(lab: Lab, registry: Registry) -> Path:
+    """Has this user trust the registry, as container runtimes read it; returns the certificate."""
+    home = Path(lab.controller.run("sh", "-c", "echo $HOME").stdout.strip())
+    trusted = home / f".config/containers/certs.d/{registry.NAME}"
+    trusted.mkdir(parents=True, exist_ok=True)
+    (trusted / "ca.crt").write_bytes(registry.certificate.read_bytes())
+    return trusted / "ca.crt"
+
+
+def test_the_controllers_enroot_imports_for_hosts_without_a_way_out(
+    lab: Lab, make: Make, push: Push, registry: Registry, enroot: None, tmp_path: Path
+) -> None:
+    image, digest = push(14, 100_000)
+    certificate = trusted_by_the_controller(lab, registry)
+    before = registry.position()
+    first, second = lab.hosts[:2]
+    with first.no_way_to(registry), second.no_way_to(registry):
+        without = make(image, [first, second], "enroot", deepep_image_pull_from="controller")
+        without.play()
+        assert "the controller cannot pull an image for enroot: enroot is not installed" in without.skipped()
+        # The controller is this machine: the stand-in is put where nobody else finds it.
+        text = (
+            Path(__file__)
+            .with_name("enroot_stand_in.sh")
+            .read_text()
+            .replace(STAND_IN, str(tmp_path / "note"))
+        )
+        text = text.replace("/etc/containers/certs.d", str(certificate.parents[1]))
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        for name in ("enroot", "parallel", "mksquashfs"):
+            (programs / name).write_text(text)
+            (programs / name).chmod(0o755)
+        path = lab.controller.run("sh", "-c", "echo $PATH").stdout.strip()
+        staging = make(image, [first, second], "enroot", deepep_image_pull_from="controller")
+        staging.play(env={"PATH": f"{programs}:{path}"})
+    notes = staging.notes()
+    assert {note["digest"] for note in notes.values()} == {digest}, staging.log
+    assert (
+        len({host.run("sha256sum", notes[host.name]["file"]).stdout.split()[0] for host in (first, second)})
+        == 1
+    )
+    assert {one.address for one in registry.requests(before)} == {lab.controller.address}
+    assert not first.exists(f"{STAND_IN}/imports")
+    call = dict(line.split(": ", 1) for line in (tmp_path / "note/last").read_text().splitlines())
+    assert call["memory"] == "tmpfs 700 600"
+    assert not list((staging.session / ".state/images").glob("*.file*"))
 
 
 @pytest.mark.slow

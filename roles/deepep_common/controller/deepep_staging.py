@@ -16,7 +16,7 @@ from ansible import context
 from deepep_controller import Answer
 from deepep_host import events
 from deepep_host.image import board as boards
-from deepep_host.image import carrier, steps
+from deepep_host.image import carrier, enroot, steps, store
 from deepep_host.reference import parse
 from deepep_host.registry import Login, RegistryError
 from deepep_host.session import Session
@@ -175,11 +175,12 @@ class Job:
         told = {"reference": self._reference, "runtime": self._runtime, "pull_with": self._pull_with}
         login = Login() if self._image.file else self._action.login(self._image.host)
         if self._pull_from == boards.CONTROLLER and not self._image.file:
-            if self._runtime == "enroot":
+            lacking = enroot.problem(importing=True) if self._runtime == "enroot" else None
+            if lacking:
                 self._refuse(
                     "unsupported",
-                    "only a host can pull an image for enroot: set deepep_image_pull_from: hosts, or "
-                    "name a .sqsh file",
+                    f"the controller cannot pull an image for enroot: {lacking}. Or name a .sqsh file, or "
+                    "set deepep_image_pull_from: hosts",
                 )
                 return False
             machine = self._ask("machine")["machine"]
@@ -350,10 +351,20 @@ class Job:
             self.board.relayed(str(source))
             return
         target = carrier.place(self._session.folder, self._key)
+        login = self._action.login(self._image.host)
         try:
-            received = carrier.fetch(spec, self._action.login(self._image.host), target)
+            if self._runtime == "enroot":
+                left_s = self._action.limit - time.monotonic()
+                measured = carrier.import_squashfs(spec, login, self._session.run_id, target, left_s)
+                self.board.measured("the controller", measured)
+                received = None  # enroot does not say
+            else:
+                received = carrier.fetch(spec, login, target)
         except RegistryError as error:
             self._refuse(error.code, str(error))
+            return
+        except (carrier.CarrierError, store.NoRoom, OSError) as error:
+            self._refuse("controller", str(error))
             return
         self._tell(phase="controller", from_registry=received, total=spec["size"])
         self.board.relayed(str(target))

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import credentials
 from ..reference import parse
 from ..registry import Client, Login
-from . import archive, pull, steps, store
+from . import archive, enroot, pull, steps, store
 from .agent import manifest_from_json
 from .incoming import Incoming
 
@@ -50,6 +51,27 @@ def fetch(spec: Mapping[str, Any], login: Login, target: Path) -> int:
     incoming.close()
     store.partial(target).replace(target)
     return client.received
+
+
+def import_squashfs(
+    spec: Mapping[str, Any], login: Login, run_id: str, target: Path, timeout_s: float
+) -> dict[str, Any]:
+    """Has the controller's own enroot import the image to ``target``; returns what was measured of it.
+
+    Raises CarrierError, OSError.
+    """
+    part = store.partial(target)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)
+    # What the layers need while they are imported, and the file.
+    store.check_room([(target.parent, 2 * int(spec["size"]), "the image on the controller, and its layers")])
+    try:
+        enroot.import_image(parse(spec["reference"]), login, spec.get("auth_host"), run_id, part, timeout_s)
+    except (enroot.EnrootError, credentials.CredentialError) as error:
+        raise CarrierError(f"on the controller: {error}") from error
+    measured = measure(part, "enroot")
+    part.replace(target)
+    return {**measured, "digest": spec["digest"]}
 
 
 def measure(path: Path, runtime: str) -> dict[str, Any]:

@@ -123,7 +123,9 @@ def jit_cache(machine: Machine, wanted: Wanted) -> Outcome:
     """DeepEP V2 compiles at run time; a cache on a shared file system is damaged by several hosts at once."""
     path = wanted.environment.get("EP_JIT_CACHE_DIR") or wanted.environment.get("HOME") or ""
     if not path.startswith("/"):
-        return ok("EP_JIT_CACHE_DIR is not set: the cache is in the home directory of the container")
+        return ok(
+            "EP_JIT_CACHE_DIR is not set: each image, or version and architecture, gets a local directory"
+        )
     shared = machine.filesystem(path)
     if shared in _SHARED:
         return warn(f"EP_JIT_CACHE_DIR={path} is on a shared file system ({shared})")
