@@ -56,7 +56,7 @@ def runs(session: Path) -> Iterator[RunState]:
         notes = session / ".state" / "runs" / key
         seen = [(name, _read(notes / f"host-{name}.json")) for name in names]
         started = (notes / "rendezvous.json").is_file()
-        early = started and not any(notes.glob("collected-*.json"))  # as Session.verdict of deepep_host says
+        early = started and not any(notes.glob("collected*.json"))  # as Session.verdict of deepep_host says
         yield RunState(
             id=key,
             verdict=str(verdict) if verdict and not early else None,

@@ -198,7 +198,7 @@ class Session(NamedTuple):
         A report that was made before anybody collected says what was known then, not how the run ended.
         """
         notes = self.note_path(key, "x").parent
-        if (notes / "rendezvous.json").exists() and not any(notes.glob("collected-*.json")):
+        if (notes / "rendezvous.json").exists() and not any(notes.glob("collected*.json")):
             return None
         found = read_json(self.run_dir(key) / "verdict.json")
         return str(found["verdict"]) if found and "verdict" in found else None
