@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -84,3 +85,14 @@ def host_name(name: str) -> str:
     if not SAFE_NAME.match(name):
         raise ValueError(f"{name!r} cannot name a host: letters, digits, '.', '_' and '-' only")
     return name
+
+
+def file_sha256(path: str | Path) -> str:
+    """Returns a file's SHA-256 in hexadecimal. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the reading
+        while True:
+            piece = file.read(1 << 20)
+            if not piece:
+                return digest.hexdigest()
+            digest.update(piece)

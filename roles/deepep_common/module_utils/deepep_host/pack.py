@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from .files import safe_relative
+from .files import file_sha256, safe_relative
 from .trouble import RESERVE
 
 PART_BYTES = 16 * 1024 * 1024
@@ -281,11 +281,7 @@ def _expand(path: Path) -> Iterator[bytes]:
 
 def digest(path: Path) -> str:
     """Returns the SHA-256 of a file, or "" where there is none."""
-    total = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                total.update(chunk)
+        return file_sha256(path)
     except OSError:
         return ""
-    return total.hexdigest()

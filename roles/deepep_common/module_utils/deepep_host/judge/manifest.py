@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..files import file_sha256
 from .evidence import list_files
 
 MANIFEST = "manifest.json"
@@ -20,14 +20,3 @@ def build_manifest(top: Path, leave_out: Iterable[str] = ()) -> dict[str, Any]:
     names = (name for name in sorted(list_files(top)) if name not in skipped and not name.startswith("."))
     files = {name: file_sha256(f"{top}/{name}") for name in names}
     return {"schema": 1, "files": files}
-
-
-def file_sha256(path: str) -> str:
-    """Returns a file's SHA-256 in hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - Path costs more than the reading
-        while True:
-            piece = file.read(1 << 20)
-            if not piece:
-                return digest.hexdigest()
-            digest.update(piece)
