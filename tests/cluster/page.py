@@ -58,6 +58,12 @@ ELSEWHERE = (
      "test_going_on.py", "test_a_controller_that_dies"),
     ("controller without a network", "FAIL at first; run --resume fetches what the hosts have: PASS",
      "test_going_on.py", "test_a_controller_without_a_network"),
+    ("a run needs a host that an earlier one lost", "NOT_RUN, naming that run; nothing is started on the others",
+     "test_going_on.py", "test_a_run_that_needs_a_lost_host_is_not_started"),
+    ("a host that was lost is back", "the next run that needs it takes place",
+     "test_going_on.py", "test_a_lost_host_that_is_back_takes_part_again"),
+    ("no way to the registry from any host, with enroot", "the controller's own enroot imports; every host gets it",
+     "test_staging.py", "test_the_controllers_enroot_imports_for_hosts_without_a_way_out"),
     ("firewall between the hosts", "NOT_RUN by preflight, naming both hosts",
      "test_preflight.py", "test_a_firewall_between_hosts_is_found_before_a_rendezvous_waits"),
 )  # fmt: skip
