@@ -177,3 +177,11 @@ def test_a_rank_that_waits_in_deepep_for_one_that_is_silent(forked: Forked, tmp_
     assert all(done.codes)
     assert "[rank 1] rank 0 on host node0: silent for " in done.text
     assert "[rank 0] frozen for " in done.text
+
+
+def test_opening_buffers_may_take_longer_than_a_rank_may_be_silent(forked: Forked, tmp_path: Path) -> None:
+    done = run_stand_in(
+        forked, tmp_path, backend="deepep_v1", more={"DEEPEP_STAND_IN_OPEN_S": "8"}, heartbeat_interval_s=0.2,
+        heartbeat_timeout_s=3,
+    )  # fmt: skip
+    assert done.codes == [0], done.text

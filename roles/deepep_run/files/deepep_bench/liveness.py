@@ -104,12 +104,13 @@ class Liveness:
         self._doing = doing
 
     @contextlib.contextmanager
-    def patient(self) -> Iterator[None]:
+    def patient(self, at_most_s: float | None = None) -> Iterator[None]:
         """The main thread may keep all others from running: DeepEP compiles with Python's lock held.
 
-        All ranks hear of it first; silence then counts only after the time without progress that is allowed.
+        All ranks hear of it first; silence then counts only after the time without progress that is allowed,
+        or ``at_most_s`` where that is less.
         """
-        self._patience = self._stall
+        self._patience = self._stall if at_most_s is None else min(self._stall, at_most_s)
         self._wait_for_beats(2)  # one may be under way that does not say it yet
         try:
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ from .timing import TIMERS, measure
 from .traffic import dispatch_row_bytes, rows_between_ranks
 from .tuning import Tuned
 from .world import World
+
+OPENING_S = 60.0
+"""How much longer than usual a rank may be silent while DeepEP opens its buffers: NVSHMEM connects all ranks
+then, with Python's lock held, which takes longer the more hosts there are."""
 
 
 def run(config: Config, world: World, output_dir: Path) -> None:
@@ -90,7 +95,8 @@ class _Session:
         config, backend = self._config, self._backend
         self._phase("rendezvous")
         self._refuse_unless_equal()
-        backend.open()
+        with self._live.patient(OPENING_S) if isinstance(backend, DeepEPBase) else nullcontext():
+            backend.open()
 
         self._phase("prepare")
         place = affinity.bind(backend.device)

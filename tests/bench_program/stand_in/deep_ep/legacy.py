@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 import torch
@@ -42,6 +43,8 @@ class Buffer:
         explicitly_destroy=False,
     ):
         assert explicitly_destroy
+        # As NVSHMEM connects many ranks: with Python's lock held.
+        ctypes.PyDLL(None).sleep(int(os.environ.get("DEEPEP_STAND_IN_OPEN_S", "0")))
         self.rank, self.size = group.rank(), group.size()
         self.low_latency_mode = low_latency_mode
         assert num_rdma_bytes if low_latency_mode else num_nvl_bytes
