@@ -48,22 +48,24 @@ class RunState:
 
 def runs(session: Path) -> Iterator[RunState]:
     """Yields the plan's runs in order. A file that is missing or half there counts as nothing known."""
+    from compiler.resources import host_code
+
+    host_code()
+    from deepep_host.session import verdict_of
+
     plan = _read(session / "plan.json")
     planned = plan.get("runs")
     for run in planned if isinstance(planned, list) else ():
         key, names = str(run["id"]), tuple(str(host["name"]) for host in run["hosts"])
-        verdict = _read(session / key / "verdict.json").get("verdict")
         notes = session / ".state" / "runs" / key
         seen = [(name, _read(notes / f"host-{name}.json")) for name in names]
-        started = (notes / "rendezvous.json").is_file()
-        early = started and not any(notes.glob("collected*.json"))  # as Session.verdict of deepep_host says
         yield RunState(
             id=key,
-            verdict=str(verdict) if verdict and not early else None,
+            verdict=verdict_of(session, key),
             limit_s=float(run["time_limit_s"]),
             hosts=names,
             seen=tuple(_host(name, state) for name, state in seen if state),
-            started=started,
+            started=(notes / "rendezvous.json").is_file(),
         )
 
 

@@ -132,9 +132,9 @@ class Launched:
             assert time.monotonic() < end, f"waited in vain:\n{self.output()}"
             time.sleep(0.05)
 
-    def wait_for_task(self, text: str) -> None:
-        """Waits until a task begins whose name ends with ``text``."""
-        self.wait_for(lambda event: event["event"] == "task" and str(event.get("task")).endswith(text))
+    def wait_for_task(self, text: str, count: int = 1) -> None:
+        """Waits until a task begins for the ``count``-th time whose name ends with ``text``."""
+        self.wait_for(lambda event: event["event"] == "task" and str(event.get("task")).endswith(text), count)
 
     def wait_for_phase(self, phase: str) -> None:
         """Waits until all hosts are in a phase, by their own files: the controller hears of it later."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.lab import Lab
-from tests.cluster.runs import COMPILER, PATIENCE_S, Event, Launched
+from tests.cluster.runs import COMPILER, PATIENCE_S, Launched
 
 pytestmark = pytest.mark.cluster
 
@@ -69,9 +69,6 @@ def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     assert not any(map(run.left_on, run.hosts)), "files are left on the hosts"
 
 
-ASKED = "Ask hosts that were lost whether they are back"
-
-
 def test_a_run_that_needs_a_lost_host_is_not_started(lab: Lab, tmp_path: Path) -> None:
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30", variables=GIVEN_UP, tests=2)
     run.wait_for_phase("timing")
@@ -85,14 +82,11 @@ def test_a_run_that_needs_a_lost_host_is_not_started(lab: Lab, tmp_path: Path) -
 
 
 def test_a_lost_host_that_is_back_takes_part_again(lab: Lab, tmp_path: Path) -> None:
-    def asks(event: Event) -> bool:
-        return event["event"] == "task" and str(event.get("task")).endswith(ASKED)
-
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=12", variables=GIVEN_UP, tests=2)
     run.wait_for_phase("timing")
     run.hosts[1].link(up=False)
     try:
-        run.wait_for(asks, 2)
+        run.wait_for_task("Ask hosts that were lost whether they are back", 2)
     finally:
         run.hosts[1].link(up=True)
     run.finish()

@@ -30,6 +30,7 @@ SIZE = 6 << 20
 WORK = "/var/tmp/deepep-root"  # noqa: S108 - of the hosts
 MEMORY = "/dev/shm"  # noqa: S108 - of the hosts
 STAND_IN = "/var/tmp/enroot-stand-in"  # noqa: S108 - of the hosts
+ENROOT = Path(__file__).with_name("enroot_stand_in.sh")
 LOGIN = [{"registry": Registry.NAME, "username": Registry.USER, "password": Registry.PASSWORD}]
 
 
@@ -387,18 +388,21 @@ def test_two_sessions_at_once_do_not_disturb_each_other(
 @pytest.fixture
 def enroot(lab: Lab) -> None:
     """The stand-in for enroot; it stands in for the programs that enroot import needs, too."""
-    text = Path(__file__).with_name("enroot_stand_in.sh").read_text()
     for host in lab.hosts:
-        for name in ("enroot", "parallel", "mksquashfs"):
-            path = host.root(f"/usr/local/bin/{name}")
-            path.write_text(text)
-            path.chmod(0o755)
+        put_stand_in(host.root("/usr/local/bin"), ENROOT.read_text())
         host.run("rm", "-rf", STAND_IN)
 
 
-def recorded(host: Host) -> dict[str, str]:
-    lines = host.read(f"{STAND_IN}/last").splitlines()
-    return dict(line.split(": ", 1) for line in lines)
+def put_stand_in(folder: Path, text: str) -> None:
+    """Puts the stand-in into a folder of programs."""
+    for name in ("enroot", "parallel", "mksquashfs"):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+
+def recorded(notes: Path) -> dict[str, str]:
+    """Returns what the stand-in noted of its last call."""
+    return dict(line.split(": ", 1) for line in (notes / "last").read_text().splitlines())
 
 
 def trusted_by_the_controller(lab: Lab, registry: Registry) -> Path:
@@ -422,30 +426,21 @@ def test_the_controllers_enroot_imports_for_hosts_without_a_way_out(
         without.play()
         assert "the controller cannot pull an image for enroot: enroot is not installed" in without.skipped()
         # The controller is this machine: the stand-in is put where nobody else finds it.
-        text = (
-            Path(__file__)
-            .with_name("enroot_stand_in.sh")
-            .read_text()
-            .replace(STAND_IN, str(tmp_path / "note"))
-        )
+        text = ENROOT.read_text().replace(STAND_IN, str(tmp_path / "note"))
         text = text.replace("/etc/containers/certs.d", str(certificate.parents[1]))
         programs = tmp_path / "bin"
         programs.mkdir()
-        for name in ("enroot", "parallel", "mksquashfs"):
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
+        put_stand_in(programs, text)
         path = lab.controller.run("sh", "-c", "echo $PATH").stdout.strip()
         staging = make(image, [first, second], "enroot", deepep_image_pull_from="controller")
         staging.play(env={"PATH": f"{programs}:{path}"})
     notes = staging.notes()
     assert {note["digest"] for note in notes.values()} == {digest}, staging.log
-    assert (
-        len({host.run("sha256sum", notes[host.name]["file"]).stdout.split()[0] for host in (first, second)})
-        == 1
-    )
+    sums = {host.run("sha256sum", notes[host.name]["file"]).stdout.split()[0] for host in (first, second)}
+    assert len(sums) == 1
     assert {one.address for one in registry.requests(before)} == {lab.controller.address}
     assert not first.exists(f"{STAND_IN}/imports")
-    call = dict(line.split(": ", 1) for line in (tmp_path / "note/last").read_text().splitlines())
+    call = recorded(tmp_path / "note")
     assert call["memory"] == "tmpfs 700 600"
     assert not list((staging.session / ".state/images").glob("*.file*"))
 
@@ -461,7 +456,7 @@ def test_enroot_imports_once_and_the_file_goes_from_host_to_host(
     assert {note["digest"] for note in notes.values()} == {digest}, staging.log
     importers = [host for host in lab.hosts[:3] if host.exists(f"{STAND_IN}/imports")]
     assert len(importers) == 1
-    call = recorded(importers[0])
+    call = recorded(importers[0].root(STAND_IN))
     assert call["argv"].endswith("-- docker://registry.lab:5000#team/staging-12:1")
     assert call["stdin"] == "/dev/null"
     assert call["memory"] == "tmpfs 700 600"

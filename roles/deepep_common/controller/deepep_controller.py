@@ -96,7 +96,7 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
                 "no open session: the play that opens it did not run. Run the bundle's whole playbook from "
                 "its directory, without --limit, --tags or --start-at-task"
             )
-        return Session(*(str(given[field]) for field in Session._fields))
+        return Session.of_fact(given)
 
     def call(self, module: str, **arguments: Any) -> Answer:
         """Runs a module on this task's host, or has the program staged there do the same.

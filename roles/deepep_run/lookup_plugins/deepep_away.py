@@ -40,7 +40,7 @@ class LookupModule(LookupBase):
         given = kwargs["session"]
         if not given:
             return []
-        session = Session(*(str(given[field]) for field in Session._fields))
+        session = Session.of_fact(given)
         runs = (session.run(str(key)) for key in terms if key)  # none where all runs are taken up
         members = (member["name"] for run in runs for member in run["hosts"])
         return [name for name in dict.fromkeys(members) if session.away(name)]

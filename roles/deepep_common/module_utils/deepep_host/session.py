@@ -73,6 +73,11 @@ class Session(NamedTuple):
     stamp: str
     bundle_dir: str
 
+    @classmethod
+    def of_fact(cls, fact: Mapping[str, Any]) -> Session:
+        """Returns the session that the Ansible fact names."""
+        return cls(*(str(fact[field]) for field in cls._fields))
+
     @property
     def folder(self) -> Path:
         """The session's directory, the result tree."""
@@ -193,15 +198,8 @@ class Session(NamedTuple):
         return list((read_json(self.folder / "preflight.json") or {}).get("across") or ())
 
     def verdict(self, key: str) -> str | None:
-        """Returns the verdict of a run that was judged.
-
-        A report that was made before anybody collected says what was known then, not how the run ended.
-        """
-        notes = self.note_path(key, "x").parent
-        if (notes / "rendezvous.json").exists() and not any(notes.glob("collected*.json")):
-            return None
-        found = read_json(self.run_dir(key) / "verdict.json")
-        return str(found["verdict"]) if found and "verdict" in found else None
+        """Returns the verdict of a run that was judged."""
+        return verdict_of(self.folder, key)
 
     def skipped(self, key: str) -> dict[str, Any] | None:
         """Returns why a run was not started at all, None if it was."""
@@ -239,6 +237,18 @@ class Session(NamedTuple):
         if executions:
             executions[-1] = {**executions[-1], "status": status, "ended_at": now}
         self.update(status=status, ended_at=now, executions=executions)
+
+
+def verdict_of(folder: Path, key: str) -> str | None:
+    """Returns the verdict of a run in a session's directory, None before it was judged for good.
+
+    A report that was made before anybody collected says what was known then, not how the run ended.
+    """
+    notes = run_path(folder / ".state" / "runs", key)
+    if (notes / "rendezvous.json").exists() and not any(notes.glob("collected*.json")):
+        return None
+    found = read_json(run_path(folder, key) / "verdict.json")
+    return str(found["verdict"]) if found and "verdict" in found else None
 
 
 def open_session(

@@ -129,8 +129,7 @@ class Liveness:
         self._stop.set()
         sentinel = self._sentinel
         if sentinel is not None:
-            with contextlib.suppress(OSError):
-                sentinel.wake()
+            sentinel.wake()
         for thread in self._threads:
             thread.join(timeout=self._timeout)
         if sentinel is not None:

@@ -45,7 +45,7 @@ def captured(device: torch.device, patient: Callable[[], ContextManager[None]]) 
     nsys stops all threads of the process until the trace is written, two minutes for 2 GB were seen: others
     have to be ``patient`` meanwhile. After an exception the range stays open, so that nothing is waited for.
     """
-    if device.type != "cuda" or _NSYS not in os.environ:
+    if not _under_nsys(device):
         yield
         return
     torch.cuda.profiler.start()
@@ -56,5 +56,8 @@ def captured(device: torch.device, patient: Callable[[], ContextManager[None]]) 
 
 def named(device: torch.device, name: str) -> ContextManager[Any]:
     """What runs in here has a name on nsys's time line (NVTX)."""
-    profiled = device.type == "cuda" and _NSYS in os.environ
-    return torch.cuda.nvtx.range(name) if profiled else nullcontext()
+    return torch.cuda.nvtx.range(name) if _under_nsys(device) else nullcontext()
+
+
+def _under_nsys(device: torch.device) -> bool:
+    return device.type == "cuda" and _NSYS in os.environ

@@ -58,7 +58,8 @@ class Sentinel:
 
     def wake(self) -> None:
         """Has something come out of ``signals``."""
-        os.write(self._out, bytes([signal.SIGHUP]))
+        with contextlib.suppress(OSError):  # it was killed: then something comes anyway
+            os.write(self._out, bytes([signal.SIGHUP]))
 
     def close(self) -> None:
         """The rank ends well; nobody uses this any more."""

@@ -42,14 +42,7 @@ def run(config: Config, world: World, output_dir: Path) -> None:
     """Run, check, time, write. Returns only when all ranks are fine; every failure exits the process."""
     faults = Faults(world.rank)
     live = Liveness(world, config)
-    closers: list[Backend] = []
     watch = GpuWatch()
-
-    def close() -> None:
-        watch.stop()
-        for backend in closers:
-            backend.close()
-
     try:
         shared = store.connect(world, config.process_group_timeout_s)
         live.start()
@@ -61,8 +54,7 @@ def run(config: Config, world: World, output_dir: Path) -> None:
         chosen.refuse_unless_possible(config, world)
         refuse_unless_it_fits(config, world)
         backend = chosen(config, world, shared)
-        closers.append(backend)
-        _Session(config, world, output_dir, faults, live, backend, shared, watch).run(close)
+        _Session(config, world, output_dir, faults, live, backend, shared, watch).run()
     except BaseException as error:  # also KeyboardInterrupt: the other ranks must hear of it
         live.fail(error, memory_text(config, world))
     live.finish()
@@ -91,7 +83,7 @@ class _Session:
         self._tuning: Tuned | None = None
         self._progress = Progress(output_dir / "progress.json" if world.local_rank == 0 else None)
 
-    def run(self, close: Any) -> None:
+    def run(self) -> None:
         config, backend = self._config, self._backend
         self._phase("rendezvous")
         self._refuse_unless_equal()
@@ -152,7 +144,7 @@ class _Session:
         self._phase("close")
         mode.release()
         gc.collect()
-        close()
+        backend.close()
         if self._world.local_rank == 0:
             self._write_marker()
         store.wait_for_all(self._store, self._world, "end")

@@ -61,7 +61,6 @@ def import_squashfs(
     Raises CarrierError, OSError.
     """
     part = store.partial(target)
-    part.parent.mkdir(parents=True, exist_ok=True)
     part.unlink(missing_ok=True)
     # What the layers need while they are imported, and the file.
     store.check_room([(target.parent, 2 * int(spec["size"]), "the image on the controller, and its layers")])
