@@ -32,8 +32,10 @@ def run_stand_in(
     fault: str = "",
     compile_s: int = 0,
     more: Mapping[str, str] | None = None,
+    shape: tuple[int, int] = (1, 2),
     **config: Any,
 ) -> Finished:
+    """shape: hosts, ranks of each."""
     environment = {
         "PYTHONPATH": f"{STAND_IN}:{PROGRAM.parent}",
         "DEEPEP_STAND_IN": version,
@@ -42,7 +44,7 @@ def run_stand_in(
         "DEEPEP_BENCH_FAULT": fault,
         **(more or {}),
     }
-    return finish(start(starter, folder, 1, 2, environment, **config), folder)
+    return finish(start(starter, folder, *shape, environment, **config), folder)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +187,20 @@ def test_opening_buffers_may_take_longer_than_a_rank_may_be_silent(forked: Forke
         heartbeat_timeout_s=3,
     )  # fmt: skip
     assert done.codes == [0], done.text
+
+
+@pytest.mark.parametrize(("how", "seen"), [("SIGKILL", "its process ended"), ("SIGSTOP", "stopped for ")])
+def test_a_rank_that_is_gone_while_others_open_their_buffers(
+    forked: Forked, tmp_path: Path, how: str, seen: str
+) -> None:
+    """Nothing of the others runs then, for a minute they are not even missed, and nobody else ends them."""
+    never = {"DEEPEP_STAND_IN_OPENS_NEVER": f"2:{how}", "DEEPEP_STAND_IN_OPEN_S": "600"}
+    done = run_stand_in(
+        forked, tmp_path, more=never, shape=(4, 1), backend="deepep_v1", heartbeat_timeout_s=4
+    )
+    assert all(done.codes)
+    for rank in (0, 1, 3):
+        assert f"[rank {rank}] consequence of rank 2 on host node2: {seen}" in done.outputs[rank]
+        assert "(seen by sentinels)" in done.outputs[rank]
+        assert "in __init__" in done.outputs[rank], "where it stands is not shown"
+    assert "[rank 2] frozen" not in done.outputs[2]

@@ -8,7 +8,7 @@ Two threads beside the main one, which may hang in a kernel or a collective:
 * *guard* asks nobody. It notices when beat itself got no answer (the store or its host is lost) and SIGTERM.
 
 Neither runs while the main thread keeps Python's lock in a library; a process beside the rank (sentinel.py),
-to which guard reports, ends the rank then.
+to which guard reports, ends the rank then. Other sentinels tell it what the store cannot meanwhile.
 
 The first failure claims the abort key with its rank, host and text; everybody else reports itself as its
 consequence. All ends go through os._exit, since a hung thread cannot be asked to return.
@@ -44,6 +44,10 @@ _SUSPECT_S = 3.0  # how long a rank may be silent once a collective has failed h
 
 def _beat_key(rank: int) -> str:
     return f"live/beat/{rank}"
+
+
+def _sentinel_key(rank: int) -> str:
+    return f"live/sentinel/{rank}"
 
 
 @dataclass
@@ -88,9 +92,11 @@ class Liveness:
     def start(self) -> None:
         """Take SIGTERM over and start the threads."""
         signal.signal(signal.SIGTERM, lambda *_: None)
-        self._sentinel = Sentinel(self._world.rank, self._timeout)
-        for target, given in ((self._beat, ()), (self._guard, (self._sentinel,))):
-            thread = threading.Thread(target=target, args=given, name=target.__name__, daemon=True)
+        self._sentinel = Sentinel(self._world, self._timeout, self._interval)
+        for target in (self._beat, self._guard):
+            thread = threading.Thread(
+                target=target, args=(self._sentinel,), name=target.__name__, daemon=True
+            )
             thread.start()
             self._threads.append(thread)
         # who has passed its start can be missed from then on
@@ -111,6 +117,8 @@ class Liveness:
         or ``at_most_s`` where that is less.
         """
         self._patience = self._stall if at_most_s is None else min(self._stall, at_most_s)
+        if self._sentinel is not None:
+            self._sentinel.beat(self._patience, self._doing)
         self._wait_for_beats(2)  # one may be under way that does not say it yet
         try:
             yield
@@ -165,14 +173,17 @@ class Liveness:
 
     # ---- beat
 
-    def _beat(self) -> None:
+    def _beat(self, sentinel: Sentinel) -> None:
         try:
             store = self._connect(self._world, self._connect_timeout, serve=False)
             self._answered_at, self._connected = time.monotonic(), True
+            store.set(_sentinel_key(self._world.rank), json.dumps(sentinel.address))
+            strangers = self._watched()
             self._publish(store)
             self._first_beat.set()
             while not self._stop.wait(self._interval):
                 self._publish(store)
+                strangers = [rank for rank in strangers if not _introduced(store, sentinel, rank)]
                 self._look_for_abort(store)
                 self._watch(store)
                 self._look_for_stall(store)
@@ -363,6 +374,16 @@ def _may_be_a_consequence(error: BaseException) -> bool:
         sign in text
         for sign in ("connection", "peer", "timed out", "timeout", "gloo", "nccl", "broken pipe", "socket")
     )
+
+
+def _introduced(store: Any, sentinel: Sentinel, rank: int) -> bool:
+    """Whether our sentinel knows where that of ``rank`` listens, or that it does not."""
+    if not store.check([_sentinel_key(rank), _beat_key(rank)]):
+        return False
+    address = json.loads(store.get(_sentinel_key(rank)))
+    if address is not None:
+        sentinel.introduce(rank, json.loads(store.get(_beat_key(rank)))["host"], address)
+    return True
 
 
 def _claim(store: Any, failure: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 import torch
 from deepep_bench.quantize import quantize
@@ -43,9 +44,12 @@ class Buffer:
         explicitly_destroy=False,
     ):
         assert explicitly_destroy
+        self.rank, self.size = group.rank(), group.size()
+        never, _, how = os.environ.get("DEEPEP_STAND_IN_OPENS_NEVER", "").partition(":")
+        if never == str(self.rank):
+            os.kill(os.getpid(), signal.Signals[how])
         # As NVSHMEM connects many ranks: with Python's lock held.
         ctypes.PyDLL(None).sleep(int(os.environ.get("DEEPEP_STAND_IN_OPEN_S", "0")))
-        self.rank, self.size = group.rank(), group.size()
         self.low_latency_mode = low_latency_mode
         assert num_rdma_bytes if low_latency_mode else num_nvl_bytes
         self.num_qps_per_rank = num_qps_per_rank
