@@ -7,6 +7,7 @@ measures error rates and power runs this very code. docs/compare.md says why the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,30 +170,60 @@ def hedges_g(base: Array, new: Array) -> float | None:
     return float((np.mean(new) - np.mean(base)) / math.sqrt(pooled) * (1 - 3 / (4 * df - 1)))
 
 
-def bootstrap_t(base: Array, new: Array, level: float, seed: int = 1) -> tuple[float, float] | None:
-    """Returns the studentised bootstrap interval (log scale), None below MIN_BOOTSTRAP starts a side."""
-    if min(base.size, new.size) < MIN_BOOTSTRAP:
+def coefficient_of_variation(logs: Array) -> float | None:
+    """Returns the spread of a log-normal sample as a share of its mean, None for one start."""
+    if logs.size < 2:
         return None
-    observed = float(np.mean(new) - np.mean(base))
-    error = math.sqrt(np.var(base, ddof=1) / base.size + np.var(new, ddof=1) / new.size)
+    return math.sqrt(math.expm1(min(float(np.var(logs, ddof=1)), 700.0)))
 
-    def statistic(resampled_base: Array, resampled_new: Array, axis: int = -1) -> Any:
-        shift = np.mean(resampled_new, axis=axis) - np.mean(resampled_base, axis=axis) - observed
-        spread = np.sqrt(
-            np.var(resampled_base, axis=axis, ddof=1) / base.size
-            + np.var(resampled_new, axis=axis, ddof=1) / new.size
-        )
+
+def varies(logs: Array) -> bool:
+    """Whether the starts differ at all; values that are all the same are no independent measurements."""
+    return bool(np.ptp(logs) >= _NO_SPREAD)
+
+
+def bootstrap_t(base: Array, new: Array, level: float, seed: int = 1) -> tuple[float, float] | None:
+    """Returns the studentised bootstrap interval of the difference of the means, NEW minus BASE (log scale).
+
+    ``level`` is its error, e.g. 0.05. None below MIN_BOOTSTRAP starts a side.
+    """
+    return _bootstrap_t(((-1.0, base), (1.0, new)), level, seed)
+
+
+def bootstrap_mean(sample: Array, level: float, seed: int = 1) -> tuple[float, float] | None:
+    """Returns the same for the mean of one sample."""
+    return _bootstrap_t(((1.0, sample),), level, seed)
+
+
+def _bootstrap_t(
+    signed: Sequence[tuple[float, Array]], level: float, seed: int
+) -> tuple[float, float] | None:
+    signs, samples = [sign for sign, _ in signed], [sample for _, sample in signed]
+    if min(sample.size for sample in samples) < MIN_BOOTSTRAP:
+        return None
+
+    def mean(drawn: Sequence[Array], axis: int = -1) -> Any:
+        return sum(sign * np.mean(one, axis=axis) for sign, one in zip(signs, drawn, strict=True))
+
+    def deviation(drawn: Sequence[Array], axis: int = -1) -> Any:
+        return np.sqrt(sum(np.var(one, axis=axis, ddof=1) / one.shape[axis] for one in drawn))
+
+    observed, error = float(mean(samples)), float(deviation(samples))
+
+    def statistic(*drawn: Array, axis: int = -1) -> Any:
+        shift, spread = mean(drawn, axis) - observed, deviation(drawn, axis)
         # A resample of one value over and over has no spread: its statistic lies beyond every other.
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(spread > 0, shift / spread, np.copysign(np.finfo(float).max, shift))
 
-    resampled = stats.bootstrap(
-        (base, new),
-        statistic,
-        n_resamples=_RESAMPLES,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(seed),
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # scipy's own error of the statistic, not used here
+        resampled = stats.bootstrap(
+            samples,
+            statistic,
+            n_resamples=_RESAMPLES,
+            method="percentile",
+            vectorized=True,
+            rng=np.random.default_rng(seed),
+        )
     low, high = np.quantile(resampled.bootstrap_distribution, [level / 2, 1 - level / 2], method="nearest")
     return observed - float(high) * error, observed - float(low) * error

@@ -28,8 +28,6 @@ from compiler.compare.pairing import pair_trees
 _RECIPROCAL = 1e-6
 """Figures whose logarithms agree this far, but for sign and a constant, are one question."""
 
-_NO_SPREAD = 1e-9
-
 _CAUTION = (
     f"one tree varies far more than {inference.MAX_NOISE_RATIO:g} times as much as the other: the promised "
     "error rate does not hold here, look at the starts one by one"
@@ -108,7 +106,7 @@ def _questions(number: int, pair: Pair) -> list[_Question]:
         if min(base.size, new.size) < 2:
             sides = [name for name, values in (("BASE", base), ("NEW", new)) if values.size < 2]
             why_not = f"{' and '.join(sides)}: one start says nothing about the spread between starts"
-        elif max(np.ptp(base), np.ptp(new)) < _NO_SPREAD:
+        elif not inference.varies(base) and not inference.varies(new):
             why_not = "all starts of a tree give the very same value: these are no independent measurements"
         else:
             found = inference.estimate(base, new)
@@ -211,11 +209,10 @@ def _values(series: Series, figure: Figure) -> tuple[float, ...]:
 
 
 def _sample(values: tuple[float, ...], logs: Array) -> Sample:
-    spread = float(np.std(logs, ddof=1)) if logs.size > 1 else None
     return Sample(
         values=values,
         geometric_mean=float(np.exp(np.mean(logs))),
-        cv=None if spread is None else math.sqrt(math.expm1(min(spread**2, 700.0))),
+        cv=inference.coefficient_of_variation(logs),
     )
 
 

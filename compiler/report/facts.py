@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.report.model import Session
+from compiler.report.model import Repeated, Session
 
 
 def to_json(session: Session, comparison: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Returns how the hosts were before the runs, spread, ratios, sweeps and the comparison."""
+    """Returns how the hosts were before the runs, starts, spread, ratios, sweeps and the comparison."""
     return {
         "hosts_before": _before(session),
+        "starts": [
+            {
+                "entry": point.entry,
+                "values": dict(point.values),
+                "runs": list(point.runs),
+                "operations": [
+                    {
+                        "operation": one.name,
+                        "backend": one.backend,
+                        "baseline": one.baseline,
+                        "marked": one.marked,
+                        "figures": {key: _repeated(figure) for key, figure in one.figures.items()},
+                    }
+                    for one in point.operations
+                ],
+            }
+            for point in session.repeated
+        ],
         "spread": [
             {
                 "run": fact.run,
@@ -56,6 +74,8 @@ def to_json(session: Session, comparison: Mapping[str, Any] | None) -> dict[str,
                                 "global_bw": one.global_bw,
                                 "deepep_time": one.deepep_time,
                                 "starts": one.starts,
+                                "cv": one.time.cv if one.time else None,
+                                "interval": _interval(one.time),
                                 "best": one.best,
                             }
                             for one in point.figures
@@ -68,6 +88,20 @@ def to_json(session: Session, comparison: Mapping[str, Any] | None) -> dict[str,
         ],
         "comparison": dict(comparison) if comparison is not None else None,
     }
+
+
+def _repeated(figure: Repeated) -> dict[str, Any]:
+    return {
+        "starts": figure.starts,
+        "median": figure.median,
+        "cv": figure.cv,
+        "interval": _interval(figure),
+        "why": figure.why or None,
+    }
+
+
+def _interval(figure: Repeated | None) -> list[float] | None:
+    return list(figure.interval) if figure and figure.interval else None
 
 
 def _before(session: Session) -> dict[str, Any]:

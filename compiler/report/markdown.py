@@ -35,6 +35,7 @@ def render_markdown(session: Session, comparison: str | None = None) -> str:
         if len(session.runs) > MOST_ROWS:
             lines.append(f"| … and {len(session.runs) - MOST_ROWS} more | | | | | |")
         lines.append("")
+    lines += _starts(session)
     for run in [run for run in session.runs if run.reasons][:MOST_ROWS]:
         lines += _reasons(run)
     noted = [(run, note) for run in session.runs for note in run.notes]
@@ -106,6 +107,30 @@ def _rows(run: Run) -> list[str]:
         ]
         rows.append("| " + " | ".join(cells) + " |")
     return rows
+
+
+def _starts(session: Session) -> list[str]:
+    """Returns what independent starts of one entry and point gave together."""
+    rows = []
+    for point in session.repeated[:MOST_ROWS]:
+        values = "".join(f", {key.rsplit('.', 1)[-1]}={value}" for key, value in point.values.items())
+        for one in point.operations:
+            time = one.figures.get("deepep_time")
+            if time is None or one.baseline:
+                continue
+            ends = time.interval
+            cells = [
+                escape(point.entry + values),
+                escape(one.name),
+                f"{time.starts} of {len(point.runs)}" + (f" ({one.marked} marked)" if one.marked else ""),
+                duration(time.median, "µs"),
+                "\N{EN DASH}" if time.cv is None else f"{time.cv:.2%}",
+                f"{duration(ends[0], 'µs')} to {duration(ends[1], 'µs')}" if ends else escape(time.why),
+            ]
+            rows.append("| " + " | ".join(cells) + " |")
+    head = ["| independent starts | operation | starts | time (median) | CV | 95 % interval |",
+            "| --- | --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    return [*head, *rows, ""] if rows else []
 
 
 def _reasons(run: Run) -> list[str]:

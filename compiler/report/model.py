@@ -141,14 +141,77 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """One figure over independent starts, in the record's unit.
+
+    ``cv``: their spread as a share of their mean, None with one start. ``interval``: 95 % bootstrap interval
+    of the geometric mean; where it is None, ``why`` says why.
+    """
+
+    median: float
+    starts: int
+    cv: float | None
+    interval: tuple[float, float] | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the starts that count gave for one operation: figures by key; ``marked`` starts have marks."""
+
+    name: str
+    backend: str
+    baseline: bool
+    marked: int
+    figures: Mapping[str, Repeated]
+
+    @property
+    def bandwidth(self) -> float | None:
+        """Median of the global bandwidth, GB/s."""
+        found = self.figures.get("global_bw")
+        return found.median if found else None
+
+    @property
+    def starts(self) -> int:
+        """Starts that gave a figure."""
+        return max((one.starts for one in self.figures.values()), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One entry at one combination of swept values: ``runs`` are its starts, also those that do not count."""
+
+    entry: str
+    test_name: str
+    values: Mapping[str, str | float]
+    runs: Sequence[str]
+    anchor: str
+    operations: Sequence[Operation]
+
+
+@dataclass(frozen=True, slots=True)
 class SweptFigure:
-    """Medians over the runs of one point that count; GB/s and s."""
+    """An operation at one point of a sweep, over the starts that count."""
 
     operation: str
-    global_bw: float | None
-    deepep_time: float | None
-    starts: int
+    bandwidth: Repeated | None
+    time: Repeated | None
     best: bool
+
+    @property
+    def global_bw(self) -> float | None:
+        """Median, GB/s."""
+        return self.bandwidth.median if self.bandwidth else None
+
+    @property
+    def deepep_time(self) -> float | None:
+        """Median, s."""
+        return self.time.median if self.time else None
+
+    @property
+    def starts(self) -> int:
+        """Starts that gave a time."""
+        return self.time.starts if self.time else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +452,7 @@ class Session:
     hosts: Sequence[Host]
     versions: Sequence[Setting]
     files: Sequence[FileLink]
+    points: Sequence[Point]
     sweeps: Sequence[Sweep]
     preflight: Preflight | None = None
     selftest: SelfTest | None = None
@@ -396,3 +460,8 @@ class Session:
     """Where the tree is from, if it is none of this project's."""
     unproven: str = ""
     """Why nothing of a foreign tree can be verified."""
+
+    @property
+    def repeated(self) -> Sequence[Point]:
+        """The entries and points that were started more than once."""
+        return [point for point in self.points if len(point.runs) > 1]

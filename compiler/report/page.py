@@ -83,7 +83,12 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
     ]
     details = environment.get_template("run.html.j2")
     few = len(session.runs) <= MANY_RUNS
-    common: dict[str, Any] = {"words": WORDS, "figures_in_table": FIGURES_IN_TABLE if few else 0}
+    starts_of = {run: point for point in session.repeated for run in point.runs}
+    common: dict[str, Any] = {
+        "words": WORDS,
+        "figures_in_table": FIGURES_IN_TABLE if few else 0,
+        "starts_of": starts_of,
+    }
     packed = {
         run.anchor: {
             "html": details.render(run=run, plots=of_runs[run.id], packed=True, **common),
@@ -157,6 +162,8 @@ def _environment(prefix: str) -> Environment:
         "duration": lambda value: duration(value, "µs") if value is not None else "\N{EN DASH}",
         "href": lambda path: prefix + quote(path),
         "figure": _figure,
+        "spread": lambda share: f"{share:.2%}" if share < 0.1 else f"{share:.0%}",
+        "interval": _interval,
         "percent": lambda share: f"{share:.1%}" if share < 1 else f"{share:.0%}",
         "signed": lambda share: f"{share:+.1%}",
         "size": _size,
@@ -205,6 +212,13 @@ _NAMES = {
 def _figure(value: float, figure: str) -> str:
     """Returns a figure of a record with its unit."""
     return duration(value, "µs") if figure.endswith("_time") else bandwidth(value)
+
+
+def _interval(ends: tuple[float, float], figure: str) -> str:
+    """Returns both ends of a figure's interval; a unit that they share stands once."""
+    low, high = (_figure(end, figure) for end in ends)
+    value, _, unit = low.rpartition(" ")
+    return f"{value if high.endswith(' ' + unit) else low} to {high}"
 
 
 def _size(size: int) -> str:

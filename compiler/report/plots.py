@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.compare.spread import by_host
-from compiler.report.model import Record, Run, Sweep
+from compiler.report.model import Record, Repeated, Run, Sweep
 from compiler.report.spread import LINKS
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
@@ -240,14 +240,13 @@ def sweep_plots(sweep: Sweep) -> list[Plot]:
 
 
 def _curves(sweep: Sweep, key: str, what: str, scale: float) -> list[dict[str, Any]]:
-    curves: dict[tuple[str, str], list[tuple[str | float, float, str]]] = {}
+    curves: dict[tuple[str, str], list[tuple[str | float, Repeated, str]]] = {}
     for point in sweep.points:
         rest = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in point.values.items() if k != key)
         for one in point.figures:
-            value = one.global_bw if what == "global_bw" else one.deepep_time
-            if value is not None:
-                curve = curves.setdefault((one.operation, rest), [])
-                curve.append((point.values[key], value * scale, point.anchor))
+            found = one.bandwidth if what == "global_bw" else one.time
+            if found is not None:
+                curves.setdefault((one.operation, rest), []).append((point.values[key], found, point.anchor))
     operations = list(dict.fromkeys(operation for operation, _ in curves))
     others = list(dict.fromkeys(other for _, other in curves))
     traces = []
@@ -260,7 +259,8 @@ def _curves(sweep: Sweep, key: str, what: str, scale: float) -> list[dict[str, A
                 "mode": "lines+markers",
                 "name": name,
                 "x": [_plain(x) if isinstance(x, str) else x for x, _, _ in points],
-                "y": [y for _, y, _ in points],
+                "y": [found.median * scale for _, found, _ in points],
+                **_error_bars([found for _, found, _ in points], scale),
                 "customdata": [anchor for _, _, anchor in points],
                 "meta": {"series": operations.index(operation)},
                 "line": {"dash": _DASHES[others.index(other) % len(_DASHES)], "width": 2},
@@ -269,6 +269,27 @@ def _curves(sweep: Sweep, key: str, what: str, scale: float) -> list[dict[str, A
             }
         )
     return traces
+
+
+def _error_bars(found: Sequence[Repeated], scale: float) -> dict[str, Any]:
+    """Returns the intervals over independent starts, from the medians on; nothing where there is none."""
+    if not any(one.interval for one in found):
+        return {}
+    ends = [one.interval or (one.median, one.median) for one in found]
+    return {
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [
+                max(high - one.median, 0.0) * scale for one, (_, high) in zip(found, ends, strict=True)
+            ],
+            "arrayminus": [
+                max(one.median - low, 0.0) * scale for one, (low, _) in zip(found, ends, strict=True)
+            ],
+            "thickness": 1.5,
+            "width": 4,
+        }
+    }
 
 
 def _rank_axis(run: Run) -> str | None:

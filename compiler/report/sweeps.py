@@ -4,76 +4,62 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
-from statistics import median
 
-from compiler.report.model import Run, Sweep, SweepPoint, SweptFigure
-
-
-def find_sweeps(runs: Sequence[Run]) -> list[Sweep]:
-    """Returns the sweeps in the order of the plan; repetitions of a point are taken together."""
-    entries: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.sweep:
-            entries.setdefault(run.entry, []).append(run)
-    return [_sweep(entry, found) for entry, found in entries.items() if len(found) > 1]
+from compiler.report.model import Operation, Point, Repeated, Sweep, SweepPoint, SweptFigure
 
 
-def _sweep(entry: str, runs: Sequence[Run]) -> Sweep:
-    points: dict[str, list[Run]] = {}
-    for run in runs:
-        points.setdefault(json.dumps(run.sweep, sort_keys=True), []).append(run)
-    operations = dict.fromkeys(record.name for run in runs for record in run.records)
-    rows = [[_figure(name, found) for name in operations] for found in points.values()]
-    best = {
-        name: max(values)
-        for column, name in enumerate(operations)
-        if (values := [bw for row in rows if (bw := row[column].global_bw) is not None])
-    }
-    keys = dict.fromkeys(key for run in runs for key in run.sweep)
+def find_sweeps(points: Sequence[Point]) -> list[Sweep]:
+    """Returns the sweeps in the order of the plan."""
+    entries: dict[str, list[Point]] = {}
+    for point in points:
+        if point.values:
+            entries.setdefault(point.entry, []).append(point)
+    return [
+        _sweep(entry, found)
+        for entry, found in entries.items()
+        if sum(len(point.runs) for point in found) > 1
+    ]
+
+
+def _sweep(entry: str, points: Sequence[Point]) -> Sweep:
+    names = list(dict.fromkeys(one.name for point in points for one in point.operations))
+    rows = [[_of(point, name) for name in names] for point in points]
+    best = [
+        max((one.bandwidth for row in rows if (one := row[column]).bandwidth is not None), default=None)
+        for column in range(len(names))
+    ]
+    keys = dict.fromkeys(key for point in points for key in point.values)
     return Sweep(
         entry=entry,
         anchor=f"sweep-{entry}",
-        test_name=runs[0].test_name,
+        test_name=points[0].test_name,
         keys=list(keys),
         points=[
             SweepPoint(
-                values={key: _value(found[0].sweep.get(key, "")) for key in keys},
-                runs=[run.id for run in found],
-                anchor=found[0].anchor,
+                values={key: point.values.get(key, "") for key in keys},
+                runs=point.runs,
+                anchor=point.anchor,
                 figures=[
                     SweptFigure(
-                        one.operation, one.global_bw, one.deepep_time, one.starts,
-                        one.global_bw is not None and one.global_bw == best.get(one.operation),
+                        operation=name,
+                        bandwidth=one.figures.get("global_bw"),
+                        time=one.figures.get("deepep_time"),
+                        best=one.bandwidth is not None and one.bandwidth == best[column],
                     )
-                    for one in row
+                    for column, (name, one) in enumerate(zip(names, row, strict=True))
                 ],
             )
-            for found, row in zip(points.values(), rows, strict=True)
+            for point, row in zip(points, rows, strict=True)
         ],
-    )  # fmt: skip
-
-
-def _figure(operation: str, runs: Sequence[Run]) -> SweptFigure:
-    records = [record for run in runs if run.counts for record in run.records if record.name == operation]
-    bandwidths = [record.global_bw for record in records if record.global_bw is not None]
-    times = [record.deepep_time for record in records if record.deepep_time is not None]
-    return SweptFigure(
-        operation,
-        median(bandwidths) if bandwidths else None,
-        median(times) if times else None,
-        len(times),
-        best=False,
     )
 
 
-def _value(text: str) -> str | float:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return int(number) if number.is_integer() else number
+def _of(point: Point, name: str) -> Operation:
+    return next((one for one in point.operations if one.name == name), Operation(name, "", False, 0, {}))
+
+
+_SPREAD = ("cv", "deepep_time_low_s", "deepep_time_high_s")
 
 
 def to_csv(sweeps: Sequence[Sweep]) -> str:
@@ -82,7 +68,7 @@ def to_csv(sweeps: Sequence[Sweep]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(
-        ["entry", *keys, "operation", "global_bw_gb_s", "deepep_time_s", "starts", "best", "runs"]
+        ["entry", *keys, "operation", "global_bw_gb_s", "deepep_time_s", "starts", *_SPREAD, "best", "runs"]
     )
     for sweep in sweeps:
         for point in sweep.points:
@@ -92,9 +78,15 @@ def to_csv(sweeps: Sequence[Sweep]) -> str:
                 runs = " ".join(point.runs)
                 best = "true" if one.best else "false"
                 writer.writerow(
-                    [_cell(sweep.entry), *values, _cell(one.operation), *figures, one.starts, best, runs]
-                )
+                    [_cell(sweep.entry), *values, _cell(one.operation), *figures, one.starts,
+                     *_spread(one.time), best, runs]
+                )  # fmt: skip
     return out.getvalue()
+
+
+def _spread(time: Repeated | None) -> list[str]:
+    ends = (time.interval if time else None) or (None, None)
+    return ["" if value is None else repr(value) for value in (time.cv if time else None, *ends)]
 
 
 def _cell(value: str | float) -> str:

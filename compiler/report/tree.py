@@ -25,6 +25,7 @@ from compiler.report.model import (
 from compiler.report.ratios import ratios
 from compiler.report.records import read_record
 from compiler.report.spread import spread_facts
+from compiler.report.starts import find_points
 from compiler.report.sweeps import find_sweeps
 from compiler.report.values import mapping, objects, read_json, text
 
@@ -56,6 +57,7 @@ def read_session(
     ]
     of_runs = {file.path for run in runs for file in run.files}
     session = mapping(read_json(top / "run.json"))
+    points = find_points(runs)
     return Session(
         scenario=summary["scenario"],
         description=text(summary["description"]),
@@ -74,7 +76,8 @@ def read_session(
         hosts=read_hosts(top, plan, runs),
         versions=_versions(summary, session, runs),
         files=[FileLink(name, name, size) for name, size in files if name not in of_runs],
-        sweeps=find_sweeps(runs),
+        points=points,
+        sweeps=find_sweeps(points),
         preflight=read_preflight(top),
         selftest=read_selftest(top, {run.id: run.anchor for run in runs}),
         origin=origin,

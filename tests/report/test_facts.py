@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
+from compiler.compare import inference
 from compiler.report.write import write_reports
+from tests.compare.trees import make_tree, scale_records, spaced
 from tests.emit.bundles import INPUT, compile_to
 from tests.judge.tree import (
     METADATA,
@@ -21,6 +25,7 @@ from tests.judge.tree import (
     make_links,
     make_plan,
     make_run,
+    make_state,
     result_dir,
     write,
     write_tree,
@@ -208,6 +213,89 @@ num_ranks = 4
         write_reports(tmp_path)
         run = _summary(tmp_path)["runs"][0]
         assert (run["verdict"], run["reasons"][0]["code"] if run["reasons"] else None) == (verdict, code)
+
+
+class TestStarts:
+    @staticmethod
+    def _facts(top: Path) -> dict[tuple[str, str], dict[str, Any]]:
+        """Returns the time by entry and operation."""
+        return {
+            (point["entry"], one["operation"]): one["figures"]["deepep_time"]
+            for point in _summary(top)["report"]["starts"]
+            for one in point["operations"]
+        }
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 420])
+    def test_without_a_sweep(self, tmp_path: Path, open_page: Open, scheme: str, width: int) -> None:
+        entries = {
+            "Five": {"dispatch": spaced(0.004, 0.01, 5), "combine": spaced(0.006, 0.02, 5)},
+            "Three": {"dispatch": spaced(0.004, 0.01, 3)},
+            "Alike": {"dispatch": [0.004] * 5},
+            "Once": {"dispatch": [0.004]},
+        }
+        passed, shown = write_reports(make_tree(tmp_path, entries, session="s"))
+        assert passed
+        facts = self._facts(tmp_path)
+        assert set(facts) == {
+            ("Five", "dispatch"),
+            ("Five", "combine"),
+            ("Three", "dispatch"),
+            ("Alike", "dispatch"),
+        }
+        five = facts["Five", "dispatch"]
+        assert (five["starts"], five["median"], five["why"]) == (5, pytest.approx(0.004), None)
+        assert five["cv"] == pytest.approx(0.01, rel=1e-3)
+        # The same bootstrap as compare's, of one tree.
+        expected = inference.bootstrap_mean(np.log(spaced(0.004, 0.01, 5)), 0.05)
+        assert expected and five["interval"] == pytest.approx(np.exp(expected))
+        assert five["interval"][0] < 0.004 < five["interval"][1]
+        assert (facts["Three", "dispatch"]["interval"], facts["Three", "dispatch"]["why"]) == (
+            None, "an interval needs 5 starts"
+        )  # fmt: skip
+        assert facts["Alike", "dispatch"]["why"] == "all starts give the very same value"
+        page = open_page(tmp_path / "deepep-benchmark.html", scheme=scheme, width=width)
+        rows = page.locator("#starts tbody tr").all_inner_texts()
+        assert len(rows) == 4
+        assert all(piece in rows[0] for piece in ("Five", "dispatch", "1.00%", "4.00 ms", "3.94 to 4.06 ms"))
+        assert " to " not in rows[2]
+        assert "an interval needs 5 starts" in page.inner_text("#starts")
+        assert "one of 5 of Five" in (page.text_content('details[id="run-Five/3"]') or "")
+        assert page.eval_on_selector("html", "e => e.scrollWidth <= innerWidth")
+        assert Axe().run(page).response["violations"] == []
+        text = (tmp_path / "summary.md").read_text()
+        assert "| Three | dispatch | 3 of 3 | 4.00 ms | 1.00% | an interval needs 5 starts |" in text
+        assert "Five dispatch: 5 of 5 starts, median 4.00 ms, CV 1.00%, 95 % interval" in " ".join(
+            shown.split()
+        )
+
+    def test_with_a_sweep(self, tmp_path: Path, open_page: Open) -> None:
+        """Points stay apart, starts that did not pass do not count, and the curves have the intervals."""
+        points = [(step, tokens) for step, tokens in enumerate((128, 256), 1)]
+        runs = [
+            make_run(f"S/{i}/{step}", sweep={"cmd_args.tokens": t}) for i in range(6) for step, t in points
+        ]
+        write_tree(tmp_path, runs)
+        for run, factor in zip(runs, [f for f in spaced(1.0, 0.01, 6) for _ in points], strict=True):
+            scale_records(tmp_path / run["id"] / result_dir(run) / "results.json", factor * (run["step"] + 1))
+        write(tmp_path / "S/5/2/logs/node1.state.json", make_state(runs[-1], "node1", exit_code=1))
+        assert not write_reports(tmp_path)[0]
+        starts = _summary(tmp_path)["report"]["starts"]
+        assert [(one["values"], len(one["runs"])) for one in starts] == [
+            ({"cmd_args.tokens": 128}, 6), ({"cmd_args.tokens": 256}, 6),
+        ]  # fmt: skip
+        times = [one["operations"][0]["figures"]["deepep_time"] for one in starts]
+        assert [time["starts"] for time in times] == [6, 5]
+        assert times[1]["median"] == pytest.approx(1.5 * times[0]["median"], rel=0.02)
+        (sweep,) = _summary(tmp_path)["report"]["sweeps"]
+        assert [point["figures"][0]["interval"] for point in sweep["points"]] == [
+            t["interval"] for t in times
+        ]
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "sweeps.csv").read_text())))
+        assert float(rows[0]["deepep_time_low_s"]) == times[0]["interval"][0]
+        page = open_page(tmp_path / "deepep-benchmark.html")
+        assert "5 of 6" in page.locator("#starts tbody tr", has_text="256").first.inner_text()
+        assert page.locator("#sweeps .errorbar").count() > 0
 
 
 class TestSweeps:

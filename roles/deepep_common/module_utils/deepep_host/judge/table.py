@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .codes import COMPLETED, VERDICTS, printable
@@ -18,7 +18,8 @@ def render_table(summary: Mapping[str, Any], width: int | None = None) -> str:
     """Returns the summary as plain text, at most ``width`` columns wide (default: the terminal's).
 
     One line per run and operation with verdict, backend and figures; below a run that is not PASS stands
-    its cause, below any run what there is to know of it. Says so where figures are a stand-in's.
+    its cause, below any run what there is to know of it. Then what independent starts of one entry gave
+    together, if the report has worked it out. Says so where figures are a stand-in's.
     """
     columns = max(width or shutil.get_terminal_size((100, 24)).columns, 40)
     lines: list[str] = []
@@ -28,6 +29,10 @@ def render_table(summary: Mapping[str, Any], width: int | None = None) -> str:
             if hang
             else [line]
         )
+    together = list(_starts(summary))
+    lines += [""] * bool(together)
+    for line in together:
+        lines += textwrap.wrap(line, columns, subsequent_indent="    ", break_on_hyphens=False)
     notes = [
         note for text in _notes(summary) for note in textwrap.wrap(text, columns, subsequent_indent="  ")
     ]
@@ -81,6 +86,27 @@ def _rows(run: Mapping[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _starts(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a line per operation of each entry that was started more than once."""
+    for point in (summary.get("report") or {}).get("starts") or ():
+        values = "".join(
+            f", {key.split('.')[-1]}={printable(str(v), 24)}" for key, v in point["values"].items()
+        )
+        for one in point["operations"]:
+            time = one["figures"].get("deepep_time")
+            if time is None or one["baseline"]:
+                continue
+            text = f"{point['entry']}{values} {one['operation']}: "
+            text += f"{time['starts']} of {len(point['runs'])} starts"
+            text += f" ({one['marked']} marked)" if one["marked"] else ""
+            text += f", median {duration(time['median'])}"
+            text += f", CV {time['cv']:.2%}" if time["cv"] is not None else ""
+            ends = time["interval"]
+            yield text + (
+                f", 95 % interval {duration(ends[0])} to {duration(ends[1])}" if ends else f" ({time['why']})"
+            )
 
 
 def _operation(record: Mapping[str, Any]) -> str:
