@@ -52,7 +52,11 @@ def page() -> str:
         for one in group.signatures:
             anchors = "<br>".join(f"`{_cell(anchor.decode())}`" for anchor in one.anchors)
             victim = " *(victim)*" if one.victim else ""
-            alone = " Harmless where all ranks share one host." if one.harmless_on_one_host else ""
+            alone = (
+                " Harmless where all ranks share one host and NVLink connects them."
+                if one.harmless_without_network
+                else ""
+            )
             cells = (anchors, f"{one.meaning}{victim}", one.cause, one.remedy + alone, one.source)
             lines.append("| " + " | ".join([cells[0], *map(_cell, cells[1:])]) + " |")
     return "\n".join(lines).rstrip() + "\n"

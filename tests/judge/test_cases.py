@@ -20,7 +20,9 @@ CASES = sorted((Path(__file__).parent / "fixtures" / "cases").glob("*.toml"))
 
 def judge(top: Path, case: dict[str, Any]) -> dict[str, Any]:
     """Builds the tree of a case and judges it."""
-    run = make_run(hosts=case["hosts"], ranks_per_host=case["ranks_per_host"], mode=case["mode"])
+    shape = {key: case[key] for key in ("hosts", "ranks_per_host", "mode", "backend") if key in case}
+    run = make_run(**shape)
+    run["config"] |= case.get("config", {})
     run_dir = write_run(top, run)
     for host, changes in case.get("states", {}).items():
         code = {} if "exit_code" in changes else {"exit_code": None}

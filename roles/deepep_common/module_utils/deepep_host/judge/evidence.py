@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..preflight.needs import needs_rdma
 from .catalogue import Signature
 from .logs import LogScan, scan_log
 
@@ -98,8 +99,9 @@ class Evidence:
         return str(others[0]) if others else None
 
     def harmless(self, signature: Signature) -> bool:
-        """Whether a line says nothing here: the network is not needed where all ranks share one host."""
-        return signature.harmless_on_one_host and len(self.hosts) == 1
+        """Whether a line says nothing here: ranks of one host need no network, if NVLink is allowed."""
+        alone = len(self.hosts) == 1 and not needs_rdma(self.run)
+        return signature.harmless_without_network and alone
 
     @property
     def bundled(self) -> bool:

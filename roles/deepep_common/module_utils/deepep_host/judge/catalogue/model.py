@@ -17,6 +17,7 @@ class Signature(NamedTuple):
     (the host's number) with or without ``gpu`` (the rank on its host), or ``gpu`` on the speaker's own host,
     ``own``; ``waited`` is the rank that says of itself that it waited. ``part`` is what is at fault: gpu,
     nic, link, memory, disk, process, software, configuration, or nothing where the line does not tell.
+    ``harmless_without_network``: it says nothing of a run on one host that does without RDMA.
     """
 
     id: str
@@ -29,7 +30,7 @@ class Signature(NamedTuple):
     victim: bool = False
     suspect: Pattern[bytes] | None = None
     part: str = ""
-    harmless_on_one_host: bool = False
+    harmless_without_network: bool = False
 
 
 class Group(NamedTuple):

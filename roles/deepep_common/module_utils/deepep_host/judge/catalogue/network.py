@@ -20,7 +20,7 @@ NVSHMEM = Group(
             "modprobe nvidia_peermem on the host, mount /sys into the container, or use dmabuf",
             f"{_IBGDA}:4557",
             part="nic",
-            harmless_on_one_host=True,
+            harmless_without_network=True,
         ),
         Signature(
             "nvshmem-ibgda",
@@ -30,7 +30,7 @@ NVSHMEM = Group(
             "check nvidia_peermem, the driver's PeerMappingOverride, and the container's privileges",
             "NVSHMEM, transport set-up",
             part="nic",
-            harmless_on_one_host=True,
+            harmless_without_network=True,
         ),
         Signature(
             "nvshmem-no-transport",
@@ -108,7 +108,7 @@ NVSHMEM = Group(
             "mount /dev/gdrdrv, or load gdrdrv on the host",
             "NVSHMEM, mem_heap.cpp",
             part="nic",
-            harmless_on_one_host=True,
+            harmless_without_network=True,
         ),
         Signature(
             "nvshmem-bootstrap",
@@ -200,7 +200,7 @@ NVSHMEM = Group(
             "NCCL, NVSHMEM",
             re.compile(rb"falls? back to socket|Using network Socket"),
             part="nic",
-            harmless_on_one_host=True,
+            harmless_without_network=True,
         ),
     ),
 )
