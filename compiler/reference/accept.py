@@ -80,7 +80,7 @@ def accept(results: Path, target: Path, tolerance: float = TOLERANCE) -> Accepte
 
 
 def _starts(results: Path, plan: Mapping[str, Any]) -> tuple[dict[tuple[str, str], list[float]], list[str]]:
-    from deepep_host.judge.hardware import read_hardware
+    from deepep_host.judge.hardware import PREFLIGHT, read_hardware
 
     found: dict[tuple[str, str], list[float]] = {}
     left_out = []
@@ -91,7 +91,8 @@ def _starts(results: Path, plan: Mapping[str, Any]) -> tuple[dict[tuple[str, str
             left_out.append(f"{run['id']}: its verdict is {judged.get('verdict') or 'missing'}")
             continue
         names = [host["name"] for host in run["hosts"]]
-        hardware = read_hardware(run_dir / f"metadata/node-{name}.toml" for name in names)
+        metadata = (run_dir / f"metadata/node-{name}.toml" for name in names)
+        hardware = read_hardware(metadata, results / PREFLIGHT)
         for record in _records(run_dir / str(judged.get("result_dir")) / "results.json"):
             models = hardware.cpus if record.get("backend") == "gloo" else hardware.gpus
             if len(models) != 1:

@@ -12,7 +12,7 @@ from deepep_host.judge import NotAResultTreeError, judge_session, render_table  
 from deepep_host.judge.choice import chosen  # noqa: E402
 from deepep_host.judge.codes import CODES, VERDICTS, reason, verdict_of  # noqa: E402
 from deepep_host.judge.evidence import list_files  # noqa: E402
-from deepep_host.judge.hardware import read_hardware, with_gpu  # noqa: E402
+from deepep_host.judge.hardware import PREFLIGHT, read_hardware, with_gpu  # noqa: E402
 from deepep_host.judge.junit import render_junit  # noqa: E402
 from deepep_host.judge.limits import limits_of, ratio_to_limit  # noqa: E402
 from deepep_host.judge.logs import scan_log  # noqa: E402
@@ -26,6 +26,7 @@ from deepep_host.judge.units import bandwidth, duration  # noqa: E402
 __all__ = [
     "CODES",
     "HEADLINE",
+    "PREFLIGHT",
     "VERDICTS",
     "NotAResultTreeError",
     "bandwidth",

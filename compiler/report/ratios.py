@@ -22,20 +22,24 @@ def ratios(
     anchor: str,
     records: Sequence[Mapping[str, Any]],
     metadata: Sequence[Path],
+    preflight: Path,
     references: Sequence[Mapping[str, Any]],
 ) -> Iterator[Ratio]:
-    """Yields the ratios of a run's records (as in results.json), limits first."""
-    hardware = with_gpu(read_hardware(metadata), records)
+    """Yields the ratios of a run's records (as in results.json), limits first.
+
+    ``metadata`` are its hosts' files, ``preflight`` is the folder of what they said before the runs.
+    """
+    hardware = with_gpu(read_hardware(metadata, preflight), records)
     limits = limits_of(hardware)
     for record in records:
         name = _name(record)
         primary, baseline = is_primary(record), record.get("baseline") is True
         for figure, limit in limits.items():
             share = ratio_to_limit(figure, record.get(figure), limits)
-            if share is not None and limit.nominal is not None:
+            if share is not None:
                 value, source = float(record[figure]), limit.source
                 yield Ratio(
-                    run, anchor, name, figure, value, "limit", limit.nominal, share, None, None, source,
+                    run, anchor, name, figure, value, "limit", limit.rate, share, None, None, source,
                     primary, baseline,
                 )  # fmt: skip
         for one in compare_record(record, hardware, references):

@@ -10,7 +10,7 @@ from typing import Any
 
 from compiler.report import excerpts, matrices
 from compiler.report.examined import read_preflight, read_selftest
-from compiler.report.host_judge import CODES, list_files
+from compiler.report.host_judge import CODES, PREFLIGHT, list_files
 from compiler.report.hosts import read_hosts
 from compiler.report.model import (
     Evidence,
@@ -173,7 +173,9 @@ def _run(
         files=[FileLink(name, name[len(prefix) :], size) for name, size in files],
         links=links,
         spread=list(spread_facts(judged["run"], anchor, records, links, name_links)) if counts else [],
-        ratios=list(ratios(judged["run"], anchor, values, metadata, references)) if counts else [],
+        ratios=list(ratios(judged["run"], anchor, values, metadata, top / PREFLIGHT, references))
+        if counts
+        else [],
     )
 
 

@@ -249,7 +249,7 @@ BROKEN: list[tuple[str, str, str, Break]] = [
         _set("per_rank", 1, "min_s", value=1.0),
     ),
     ("INVALID", "not-a-measurement", "a fault was asked for", _set("notes", value=["NOT A MEASUREMENT: x"])),
-    ("INVALID", "link-limit", "faster than NVLink", _set("wire_nvl_bw", value=957.0)),
+    ("INVALID", "link-limit", "faster than NVLink", _set("wire_nvl_bw", value=1801.0)),
     ("INVALID", "link-limit", "faster than any NIC", _set("wire_rdma_bw", value=150.0)),
 ]
 

@@ -85,7 +85,7 @@ def test_accept_then_hold_the_next_run_to_it(tmp_path: Path) -> None:
 
 
 def test_shipped_references_of_h100_fit_what_was_measured_there() -> None:
-    h100 = Hardware(("NVIDIA H100 80GB HBM3",), ("x",), None, None, None, "")
+    h100 = Hardware(("NVIDIA H100 80GB HBM3",), ("x",), None, None, "")
     references = read_file(ROOT / "references/h100-nvlink.toml")["reference"]
     fitting = set()
     for path in sorted((ROOT / "docs/h100").glob("2026-11-26*/*/results.json")):
@@ -97,7 +97,7 @@ def test_shipped_references_of_h100_fit_what_was_measured_there() -> None:
 
 
 def test_a_reference_of_one_routing_is_not_for_another() -> None:
-    hardware = Hardware(("NVIDIA H100 80GB HBM3",), ("x",), None, None, None, "")
+    hardware = Hardware(("NVIDIA H100 80GB HBM3",), ("x",), None, None, "")
     record = {"backend": "deepep_v1", "operation": "dispatch", "num_sms": None, "effective": {"num_sms": 24}}
     routing = {"kind": "group_limited", "sha256": "0" * 64, "num_groups": 8, "num_topk_groups": 4}
     for wanted, fit in (

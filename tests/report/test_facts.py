@@ -141,14 +141,27 @@ class TestRatios:
             ("wire_nvl_bw", 450.0, 0.5)
         }
 
-    @pytest.mark.parametrize(("gpu", "valid"), [("NVIDIA H800", False), (H100, True), ("NVIDIA B200", True)])
-    def test_above_the_gpus_own_limit_is_invalid(self, tmp_path: Path, gpu: str, valid: bool) -> None:
+    @pytest.mark.parametrize(
+        ("gpu", "bandwidth", "valid"),
+        [
+            ("NVIDIA H800", 300.0, False),
+            (H100, 450.0, True),
+            (H100, 451.0, False),
+            ("NVIDIA GH200 480GB", 451.0, False),
+            ("NVIDIA B200", 451.0, True),
+        ],
+    )
+    def test_above_100_percent_of_the_gpus_own_limit_is_invalid(
+        self, tmp_path: Path, gpu: str, bandwidth: float, valid: bool
+    ) -> None:
         run = _v1()
         _gpu_tree(tmp_path, [run])
         write(tmp_path / "Tests.1/0/metadata/node-gpu1.toml", f'[[gpus]]\nname = "{gpu}"\n')
-        _set(tmp_path, run, wire_nvl_bw=300.0)
+        _set(tmp_path, run, wire_nvl_bw=bandwidth)
         write_reports(tmp_path)
-        assert _summary(tmp_path)["runs"][0]["verdict"] == ("PASS" if valid else "INVALID")
+        summary = _summary(tmp_path)
+        assert summary["runs"][0]["verdict"] == ("PASS" if valid else "INVALID")
+        assert all(one["ratio"] <= 1 for one in summary["report"]["ratios"])
 
     def test_above_the_nics_own_limit_is_invalid(self, tmp_path: Path) -> None:
         run = _v1(hosts=("gpu1", "gpu2"))

@@ -7,7 +7,6 @@ are needed here, so that a reader for exactly that form is enough.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,33 +16,42 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*Gb")
 _TABLE = re.compile(r"^\[\[?([^\]]+)\]\]?\s*$")
 
 
+PREFLIGHT = "preflight"
+"""Folder of a session that has what each host said before the runs: ``<host>.json``."""
+
+_PORT = re.compile(r"([^/]+)/\d+: ACTIVE, .*?(\d+(?:\.\d+)?)\s*Gb")
+
+
 class Hardware(NamedTuple):
     """GPU and CPU models of all hosts (each once), and what the NICs of a GPU carry, in GB/s.
 
-    ``nic_gb_s`` is what a GPU gets where the NICs are shared out evenly, ``nic_ceiling_gb_s`` where it has
-    those that remain as well. ``nic_gbit_s`` is the rate of one port in Gb/s. None: not known.
+    ``nic_gb_s`` is what a GPU gets where the NICs are shared out evenly, as preflight proposes it: one to
+    spare serves nobody. ``nic_gbit_s`` is the rate of one port in Gb/s. None: not known.
     """
 
     gpus: tuple[str, ...]
     cpus: tuple[str, ...]
     nic_gb_s: float | None
-    nic_ceiling_gb_s: float | None
     nic_gbit_s: float | None
     nic_text: str
 
 
-def read_hardware(paths: Iterable[Path]) -> Hardware:
-    """Returns what the metadata files of a run's hosts say; what cannot be read says nothing."""
+def read_hardware(paths: Iterable[Path], preflight: Path | None = None) -> Hardware:
+    """Returns what the metadata files of a run's hosts say; what cannot be read says nothing.
+
+    ``preflight`` is the session's folder of that name, which knows the adapters that runs use: the others are
+    for storage or management. Without it the slower ones are taken for such.
+    """
     gpus: dict[str, None] = {}
     cpus: dict[str, None] = {}
     rates: list[float] = []
     per_gpu: list[int] = []
-    most: list[int] = []
     unknown = False
     for path in paths:
         names: list[str] = []
         arch = ""
         links: list[float] = []
+        ports: list[tuple[str, float]] = []
         for table, key, value in _pairs(path):
             if table == "gpus" and key == "name" and isinstance(value, str):
                 names.append(value)
@@ -53,21 +61,34 @@ def read_hardware(paths: Iterable[Path]) -> Hardware:
                 cpus[value] = None
             elif (table, key) == ("network", "infiniband_rates") and isinstance(value, list):
                 links = [float(m.group(1)) for text in value for m in [_RATE.search(str(text))] if m]
+            elif (table, key) == ("network", "infiniband_ports") and isinstance(value, list):
+                found = (_PORT.match(str(text)) for text in value)
+                ports = [(m.group(1), float(m.group(2))) for m in found if m]
         gpus.update(dict.fromkeys(names or ([arch] if arch else [])))
         if links:
-            # The slower ones are for something else: storage, management.
-            fastest = links.count(max(links))
+            used = _used_adapters(preflight, path) if ports else frozenset()
+            links = [rate for name, rate in ports if name in used] or links
             rates.append(max(links))
-            per_gpu.append(max(1, fastest // len(names)) if names else 1)
-            most.append(math.ceil(fastest / max(len(names), 1)))
+            per_gpu.append(max(1, links.count(max(links)) // max(len(names), 1)) if names else 1)
         else:
             unknown = True
     if unknown or not per_gpu:
-        return Hardware(tuple(gpus), tuple(cpus), None, None, None, "")
+        return Hardware(tuple(gpus), tuple(cpus), None, None, "")
     usual = max(rate * number for rate, number in zip(rates, per_gpu))
-    ceiling = max(rate * number for rate, number in zip(rates, most))
-    text = f"{usual:g} Gb/s per GPU"
-    return Hardware(tuple(gpus), tuple(cpus), usual / 8, ceiling / 8, max(rates), text)
+    return Hardware(tuple(gpus), tuple(cpus), usual / 8, max(rates), f"{usual:g} Gb/s per GPU")
+
+
+def _used_adapters(preflight: Path | None, metadata: Path) -> frozenset[str]:
+    """Returns the adapters that preflight chose for a host's runs; empty where it does not say."""
+    if preflight is None:
+        return frozenset()
+    host = metadata.stem[len("node-") :]
+    try:
+        value = json.loads((preflight / f"{host}.json").read_text(encoding="utf-8"))
+        adapters = value["facts"]["adapters"]
+        return frozenset(str(one["name"]) for one in adapters if one["active"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return frozenset()
 
 
 def with_gpu(hardware: Hardware, records: Iterable[Mapping[str, Any]]) -> Hardware:

@@ -15,53 +15,51 @@ from .hardware import Hardware
 class NvLink(NamedTuple):
     """NVLink of a GPU model, GB/s per GPU and direction.
 
-    ``nominal`` is what the vendor names and what ratios are taken to; ``ceiling`` is all bits that the links
-    clock, which nothing can exceed.
+    ``rate`` is what the vendor names. It is also what coding leaves of the bits that the links clock, so that
+    nothing exceeds it: 25.78 GB/s by 64/66 (NVLink 3) and 26.56 GB/s by 514/544 and 256/257 (NVLink 4) are
+    25 GB/s a link.
     """
 
     model: str
-    nominal: float
-    ceiling: float
+    rate: float
     source: str
 
 
 NVLINKS = (
-    NvLink("H800", 200.0, 212.5, "NVIDIA H800: 400 GB/s in both directions; 8 links of 26.5625 GB/s"),
-    NvLink("A800", 200.0, 206.3, "NVIDIA A800: 400 GB/s in both directions; 8 links of 25.78 GB/s"),
-    NvLink("H100 NVL", 300.0, 318.8, "NVIDIA H100 NVL datasheet: 600 GB/s in both directions"),
-    NvLink(
-        "H100 PCIe", 300.0, 318.8, "NVIDIA H100 PCIe datasheet: 600 GB/s in both directions over the bridge"
-    ),
-    NvLink(
-        "H100", 450.0, 478.2, "NVIDIA H100 datasheet: 900 GB/s in both directions; 18 links of 26.5625 GB/s"
-    ),
-    NvLink(
-        "H200", 450.0, 478.2, "NVIDIA H200 datasheet: 900 GB/s in both directions; 18 links of 26.5625 GB/s"
-    ),
-    NvLink("H20", 450.0, 478.2, "NVIDIA H20: 900 GB/s in both directions; 18 links of 26.5625 GB/s"),
-    NvLink(
-        "A100", 300.0, 309.4, "NVIDIA A100 datasheet: 600 GB/s in both directions; 12 links of 25.78 GB/s"
-    ),
-    NvLink("GB300", 900.0, 956.3, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links"),
-    NvLink("GB200", 900.0, 956.3, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links"),
-    NvLink("B300", 900.0, 956.3, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links"),
-    NvLink("B200", 900.0, 956.3, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links"),
+    NvLink("H800", 200.0, "NVIDIA H800: 400 GB/s in both directions; 8 links of 25 GB/s"),
+    NvLink("A800", 200.0, "NVIDIA A800: 400 GB/s in both directions; 8 links of 25 GB/s"),
+    NvLink("GH200", 450.0, "NVIDIA GH200 datasheet: 900 GB/s in both directions; 18 links of 25 GB/s"),
+    NvLink("H100 NVL", 300.0, "NVIDIA H100 NVL datasheet: 600 GB/s in both directions"),
+    NvLink("H100 PCIe", 300.0, "NVIDIA H100 PCIe datasheet: 600 GB/s in both directions over the bridge"),
+    NvLink("H100", 450.0, "NVIDIA H100 datasheet: 900 GB/s in both directions; 18 links of 25 GB/s"),
+    NvLink("H200", 450.0, "NVIDIA H200 datasheet: 900 GB/s in both directions; 18 links of 25 GB/s"),
+    NvLink("H20", 450.0, "NVIDIA H20: 900 GB/s in both directions; 18 links of 25 GB/s"),
+    NvLink("A100", 300.0, "NVIDIA A100 datasheet: 600 GB/s in both directions; 12 links of 25 GB/s"),
+    NvLink("A30", 100.0, "NVIDIA A30 datasheet: 200 GB/s in both directions over the bridge"),
+    NvLink("GB300", 900.0, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links of 50 GB/s"),
+    NvLink("GB200", 900.0, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links of 50 GB/s"),
+    NvLink("B300", 900.0, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links of 50 GB/s"),
+    NvLink("B200", 900.0, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links of 50 GB/s"),
+    NvLink("B100", 900.0, "NVIDIA Blackwell datasheet: 1800 GB/s in both directions; 18 links of 50 GB/s"),
 )
 """The first whose model stands in a GPU's name counts: longer names come before shorter ones."""
 
-FASTEST_NVLINK = 956.3
-"""Where the GPU is not known: NVLink 5, the fastest that there is."""
+FASTEST_NVLINK = 1800.0
+"""Where the GPU is not known: NVLink 6, the fastest that was announced."""
 
 FASTEST_NIC = 100.0
 """Where the NICs' rates are not known: an 800 Gb/s NIC per GPU, the fastest that is known to run DeepEP."""
 
 
 class Limit(NamedTuple):
-    """Limit of one figure in GB/s per GPU and direction. ``nominal`` is None where the link is not known."""
+    """What one figure cannot exceed, in GB/s per GPU and direction: of ratio and verdict alike.
+
+    ``known``: the link is; else the limit is that of the fastest there is, and no ratio is taken to it.
+    """
 
     figure: str
-    nominal: float | None
-    ceiling: float
+    rate: float
+    known: bool
     source: str
 
 
@@ -69,19 +67,17 @@ def limits_of(hardware: Hardware) -> dict[str, Limit]:
     """Returns the limit of each wire figure on this hardware; of hosts that differ, the fastest's."""
     links = [link for name in hardware.gpus for link in [nvlink_of(name)] if link is not None]
     if links and len(links) == len(hardware.gpus):
-        best = max(links, key=lambda link: link.ceiling)
-        nvl = Limit("wire_nvl_bw", best.nominal, best.ceiling, best.source)
+        best = max(links, key=lambda link: link.rate)
+        nvl = Limit("wire_nvl_bw", best.rate, True, best.source)
     else:
-        nvl = Limit(
-            "wire_nvl_bw", None, FASTEST_NVLINK, "the fastest NVLink known; the GPU's own is not known"
-        )
-    if hardware.nic_gb_s is not None and hardware.nic_ceiling_gb_s is not None:
+        source = "the fastest NVLink announced; the GPU's own is not known"
+        nvl = Limit("wire_nvl_bw", FASTEST_NVLINK, False, source)
+    if hardware.nic_gb_s is not None:
         source = f"{hardware.nic_text} as the hosts report it"
-        rdma = Limit("wire_rdma_bw", hardware.nic_gb_s, hardware.nic_ceiling_gb_s, source)
+        rdma = Limit("wire_rdma_bw", hardware.nic_gb_s, True, source)
     else:
-        rdma = Limit(
-            "wire_rdma_bw", None, FASTEST_NIC, "an 800 Gb/s NIC per GPU; the NICs' own rate is not known"
-        )
+        source = "an 800 Gb/s NIC per GPU; the NICs' own rate is not known"
+        rdma = Limit("wire_rdma_bw", FASTEST_NIC, False, source)
     return {limit.figure: limit for limit in (nvl, rdma)}
 
 
@@ -94,13 +90,8 @@ def nvlink_of(gpu: str) -> NvLink | None:
 
 
 def ratio_to_limit(figure: str, value: Any, limits: dict[str, Limit]) -> float | None:
-    """Returns a wire figure over its link's nominal rate, None where either is not known."""
+    """Returns a wire figure over its limit, None where either is not known."""
     limit = limits.get(figure)
-    if (
-        limit is None
-        or limit.nominal is None
-        or isinstance(value, bool)
-        or not isinstance(value, (int, float))
-    ):
+    if limit is None or not limit.known or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value / limit.nominal
+    return value / limit.rate

@@ -180,9 +180,9 @@ def _figures(record: Mapping[str, Any], bundled: bool, limits: Mapping[str, Limi
             # The image's program writes 0 for a link that it did not measure.
             if bundled or key in SEED_FIGURES or value != 0:
                 problems.append(("figure-impossible", f"{key} is {value!r}, not a positive finite number"))
-        elif key in limits and value > limits[key].ceiling:
+        elif key in limits and value > limits[key].rate:
             limit = limits[key]
-            text = f"{key} is {value:g} GB/s: the link carries {limit.ceiling:g} at most ({limit.source})"
+            text = f"{key} is {value:g} GB/s: the link carries {limit.rate:g} at most ({limit.source})"
             problems.append(("link-limit", text))
     return problems
 

@@ -21,7 +21,7 @@ from .counters import rose
 from .culprit import find_suspect
 from .ending import PLANNED_STOP, check_collected, check_ends, check_leftovers, check_planned_stop, no_trace
 from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name, read_seen
-from .hardware import Hardware, read_hardware, with_gpu
+from .hardware import PREFLIGHT, Hardware, read_hardware, with_gpu
 from .images import check_images, images_of
 from .limits import limits_of
 from .origin import notes_on_origin
@@ -74,9 +74,7 @@ def judge_run(
     (``$defs/run`` of summary.schema.json). Raises OSError where the directory cannot be written.
     """
     directory = Path(run_dir)
-    root = directory
-    for _ in str(run["id"]).split("/"):
-        root = root.parent
+    root = _root_of(run, directory)
     verdicts = {}
     for dependency in run.get("after", []):
         found = _verdict_beside(root / str(dependency["run"]) / VERDICT_FILE)
@@ -138,7 +136,8 @@ def _judge(
     stamp = session.get("stamp")
     results = Results(evidence, stamp if isinstance(stamp, str) else None)
     metadata = (run_dir / f"metadata/node-{host}.toml" for host in evidence.hosts)
-    hardware = with_gpu(read_hardware(metadata), results.records)
+    preflight = _root_of(run, run_dir) / PREFLIGHT
+    hardware = with_gpu(read_hardware(metadata, preflight), results.records)
     planned_stop = check_planned_stop(evidence)
     notes = notes_on_left_out(evidence) + notes_on_origin(evidence, session)
     if planned_stop is not None:
@@ -327,6 +326,14 @@ def _result(
         "result_dir": result_dir,
         "operations": operations,
     }
+
+
+def _root_of(run: Mapping[str, Any], run_dir: Path) -> Path:
+    """Returns the session's directory, in which the run's lies by its id."""
+    root = run_dir
+    for _ in str(run["id"]).split("/"):
+        root = root.parent
+    return root
 
 
 def _verdict_beside(path: Path) -> str | None:
