@@ -35,6 +35,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--tolerance", metavar="PERCENT", type=_percent, default=10.0,
         help="by how much a run may be worse (default: %(default)g); more where the starts differ by more",
     )  # fmt: skip
+    accepting.add_argument(
+        "--include-marked", action="store_true",
+        help="also take what is marked: measured while a GPU was throttled or shared, under nsys, or in "
+        "unknown conditions",
+    )  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:
@@ -43,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
     from compiler.report.host_judge import NotAResultTreeError
 
     try:
-        done = accept(args.results, args.output, args.tolerance / 100)
+        done = accept(args.results, args.output, args.tolerance / 100, args.include_marked)
     except (NothingToAcceptError, UnusableReferencesError, NotAResultTreeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_codes.INPUT_ERROR

@@ -20,6 +20,7 @@ _NAMES = {
     "num_sms": "SMs",
     "num_topk": "top-k",
     "num_warmups": "warm-ups",
+    "nsys": "under nsys",
     "ranks_per_host": "ranks per host",
 }
 _AUTOMATIC = frozenset({"num_sms", "num_qps_per_rank"})

@@ -33,13 +33,15 @@ class Start:
     """What one independent start measured for one operation. ``figures`` by key, only those that apply.
 
     ``moved`` is the number of bytes of all ranks per iteration, None where the record does not say.
-    ``circumstances`` are the hosts, and the software versions that the record and the hosts' metadata name.
+    ``circumstances`` are the hosts, and the software versions that the record and the hosts' metadata name;
+    ``marks`` say what was wrong while it was measured.
     """
 
     run: str
     figures: Mapping[str, float]
     moved: float | None
     circumstances: Mapping[str, str]
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Series:
     def runs(self) -> tuple[str, ...]:
         """Ids of the runs, one per start."""
         return tuple(start.run for start in self.starts)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks of all starts, each once."""
+        return tuple(dict.fromkeys(mark for start in self.starts for mark in start.marks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,15 @@ class Pair:
     base: Series
     new: Series
     changed: tuple[Difference, ...]
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What was wrong while starts of either side were measured, in sentences."""
+        return tuple(
+            f"{marked} of {len(series.starts)} starts of {side} are marked: {'; '.join(series.marks)}"
+            for side, series in ((Side.BASE, self.base), (Side.NEW, self.new))
+            if (marked := sum(1 for start in series.starts if start.marks))
+        )
 
 
 @dataclass(frozen=True, slots=True)

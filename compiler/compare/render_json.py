@@ -67,7 +67,12 @@ def _tree(tree: Tree) -> dict[str, object]:
 
 
 def _series(series: Series) -> dict[str, object]:
-    return {"label": series.label, "places": list(series.places), "runs": list(series.runs)}
+    return {
+        "label": series.label,
+        "places": list(series.places),
+        "runs": list(series.runs),
+        "marks": list(series.marks),
+    }
 
 
 def _differences(differences: tuple[Difference, ...]) -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ def render_text(comparison: Comparison) -> str:
             lines.append("  " + _line(_row(finding), widths))
         reasons = dict.fromkeys(finding.why for finding in compared.findings if finding.hypothesis is None)
         lines.extend(f"  {why}" for why in reasons)
+        lines.extend(f"  caution: {_plain(text)}" for text in compared.pair.cautions)
         for finding in compared.findings:
             if finding.caution:
                 lines.append(f"  caution: {finding.figure.title}: {finding.caution}")
@@ -65,6 +66,11 @@ def render_markdown(comparison: Comparison) -> str:
                     lines.append("| " + " | ".join(map(_escape, cells)) + " |")
         lines += ["", _escape(wording.method(comparison)), ""]
     cautions = [
+        ("caution", f"{compared.pair.base.label}: {text}")
+        for compared in comparison.compared
+        for text in compared.pair.cautions
+    ]
+    cautions += [
         ("caution", f"{compared.pair.base.label}: {finding.figure.title}: {finding.caution}")
         for compared in comparison.compared
         for finding in compared.findings

@@ -88,6 +88,8 @@ def read_tree(path: Path, side: Side, verdicts: frozenset[str] = frozenset({"PAS
 def _series_of(
     run_dir: Path, run: Mapping[str, Any], hosts: Mapping[str, Any], judged: Mapping[str, Any]
 ) -> list[Series]:
+    from deepep_host.judge.marks import kind_of, marks_of
+
     records = _records(run_dir, judged.get("result_dir"))
     metadata = [_metadata(run_dir, host["name"]) for host in run["hosts"]]
     found = []
@@ -98,6 +100,7 @@ def _series_of(
         if form in seen:
             raise _UnusableError(f"results.json has more than one record of {operation}")
         seen.add(form)
+        marks = tuple(marks_of(run, record))
         figures = {
             figure.key: float(record[figure.key]) for figure in FIGURES if _positive(record.get(figure.key))
         }
@@ -108,8 +111,10 @@ def _series_of(
             figures,
             float(total) if _positive(total) else None,
             _circumstances(run, record, metadata),
+            marks,
         )
         configuration = _configuration(run, record, hosts, metadata)
+        configuration["nsys"] = any(kind_of(mark) == "nsys" for mark in marks)
         found.append(Series(configuration, _settings(run), (_place(run),), (start,)))
     return found
 

@@ -45,8 +45,13 @@ class NothingToAcceptError(Exception):
     """The tree holds no figure that could be a reference; the text says why."""
 
 
-def accept(results: Path, target: Path, tolerance: float = TOLERANCE) -> Accepted:
+def accept(
+    results: Path, target: Path, tolerance: float = TOLERANCE, include_marked: bool = False
+) -> Accepted:
     """Writes the figures of a tree's PASS runs into ``target``, replacing those of equal match and figure.
+
+    Records with marks (throttled, shared, under nsys, conditions unknown) are left out unless
+    ``include_marked``: what a GPU did in trouble is nothing to hold others to.
 
     Raises NothingToAcceptError, UnusableReferencesError for a ``target`` that is no file of references,
     NotAResultTreeError, and OSError.
@@ -58,7 +63,7 @@ def accept(results: Path, target: Path, tolerance: float = TOLERANCE) -> Accepte
 
     plan = read_plan(results)
     session = _object(results / "run.json")
-    found, left_out = _starts(results, plan)
+    found, left_out = _starts(results, plan, include_marked)
     if not found:
         raise NothingToAcceptError(
             f"{results} holds no figure of a run that passed" + "".join(f"\n  {why}" for why in left_out)
@@ -79,8 +84,11 @@ def accept(results: Path, target: Path, tolerance: float = TOLERANCE) -> Accepte
     return Accepted(len(fresh) - replaced, replaced, left_out)
 
 
-def _starts(results: Path, plan: Mapping[str, Any]) -> tuple[dict[tuple[str, str], list[float]], list[str]]:
+def _starts(
+    results: Path, plan: Mapping[str, Any], include_marked: bool
+) -> tuple[dict[tuple[str, str], list[float]], list[str]]:
     from deepep_host.judge.hardware import PREFLIGHT, read_hardware
+    from deepep_host.judge.marks import marks_of
 
     found: dict[tuple[str, str], list[float]] = {}
     left_out = []
@@ -98,6 +106,14 @@ def _starts(results: Path, plan: Mapping[str, Any]) -> tuple[dict[tuple[str, str
             if len(models) != 1:
                 left_out.append(f"{run['id']}: its hosts' hardware is not known, or differs: {list(models)}")
                 break
+            marks = [] if include_marked else marks_of(run, record)
+            if marks:
+                variant = f" ({record['variant']})" if record.get("variant") else ""
+                left_out.append(
+                    f"{run['id']}, {record.get('operation')}{variant}: it is marked: {'; '.join(marks)} "
+                    "(--include-marked takes it)"
+                )
+                continue
             match = {"cpu" if record.get("backend") == "gloo" else "gpu": models[0]}
             if hardware.nic_gbit_s is not None and len(names) > 1:
                 match["nic_gbit_s"] = hardware.nic_gbit_s  # type: ignore[assignment]

@@ -16,6 +16,7 @@ from deepep_host.judge.hardware import PREFLIGHT, read_hardware, with_gpu  # noq
 from deepep_host.judge.junit import render_junit  # noqa: E402
 from deepep_host.judge.limits import limits_of, ratio_to_limit  # noqa: E402
 from deepep_host.judge.logs import scan_log  # noqa: E402
+from deepep_host.judge.marks import kind_of, marks_of, notes_on_marks  # noqa: E402
 from deepep_host.judge.records import HEADLINE, is_primary  # noqa: E402
 from deepep_host.judge.reference import compare_record  # noqa: E402
 from deepep_host.judge.rows import write_rows  # noqa: E402
@@ -35,8 +36,11 @@ __all__ = [
     "duration",
     "is_primary",
     "judge_session",
+    "kind_of",
     "limits_of",
     "list_files",
+    "marks_of",
+    "notes_on_marks",
     "preflight",
     "ratio_to_limit",
     "read_hardware",

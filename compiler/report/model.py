@@ -138,6 +138,7 @@ class Ratio:
     source: str
     primary: bool = True
     baseline: bool = False
+    marks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ class SweptFigure:
     operation: str
     bandwidth: Repeated | None
     time: Repeated | None
+    marked: int
     best: bool
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.compare.spread import by_host
+from compiler.report.host_judge import kind_of
 from compiler.report.model import Record, Repeated, Run, Sweep
 from compiler.report.spread import LINKS
 
@@ -65,7 +66,7 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
                 "meta": {"series": index},
                 "customdata": [run.anchor for run in shown],
                 "marker": {"pattern": {"shape": _PATTERNS[index % len(_PATTERNS)], "solidity": 0.25}},
-                "text": [None if value is None else _short(value) for value in values],
+                "text": [_label(run, operation) for run in shown],
                 "textposition": "auto",
                 "cliponaxis": False,
                 "hovertemplate": "%{y}<br>%{x:.4g} GB/s<extra>" + _plain(operation) + "</extra>",
@@ -369,6 +370,15 @@ def expert_plot(run: Run) -> Plot | None:
 
 def _bandwidth(run: Run, operation: str) -> float | None:
     return next((record.global_bw for record in run.records if record.name == operation), None)
+
+
+def _label(run: Run, operation: str) -> str | None:
+    """Returns what stands at a bar; a figure with marks says so."""
+    record = next((one for one in run.records if one.name == operation), None)
+    if record is None or record.global_bw is None:
+        return None
+    kinds = dict.fromkeys(map(kind_of, record.marks))
+    return _short(record.global_bw) + (f" ({', '.join(kinds)})" if kinds else "")
 
 
 def _rank_trace(record: Record, index: int, count: int) -> dict[str, Any]:

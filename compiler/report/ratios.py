@@ -10,6 +10,7 @@ from compiler.report.host_judge import (
     compare_record,
     is_primary,
     limits_of,
+    marks_of,
     ratio_to_limit,
     read_hardware,
     with_gpu,
@@ -18,6 +19,7 @@ from compiler.report.model import Ratio
 
 
 def ratios(
+    planned: Mapping[str, Any],
     run: str,
     anchor: str,
     records: Sequence[Mapping[str, Any]],
@@ -27,12 +29,14 @@ def ratios(
 ) -> Iterator[Ratio]:
     """Yields the ratios of a run's records (as in results.json), limits first.
 
-    ``metadata`` are its hosts' files, ``preflight`` is the folder of what they said before the runs.
+    ``planned`` is the run in the plan, ``metadata`` are its hosts' files, ``preflight`` is the folder of what
+    they said before the runs.
     """
     hardware = with_gpu(read_hardware(metadata, preflight), records)
     limits = limits_of(hardware)
     for record in records:
         name = _name(record)
+        marks = marks_of(planned, record)
         primary, baseline = is_primary(record), record.get("baseline") is True
         for figure, limit in limits.items():
             share = ratio_to_limit(figure, record.get(figure), limits)
@@ -40,12 +44,13 @@ def ratios(
                 value, source = float(record[figure]), limit.source
                 yield Ratio(
                     run, anchor, name, figure, value, "limit", limit.rate, share, None, None, source,
-                    primary, baseline,
+                    primary, baseline, marks,
                 )  # fmt: skip
         for one in compare_record(record, hardware, references):
             yield Ratio(
                 run, anchor, name, one["figure"], one["value"], "reference", one["reference"], one["ratio"],
                 one["tolerance"], one["outcome"], one["source"], primary, baseline,
+                marks,
             )  # fmt: skip
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from compiler.report.host_judge import marks_of
 from compiler.report.model import RankTime, Record
 from compiler.report.values import mapping, number, objects, text
 
 _PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
 
 
-def read_record(record: Mapping[str, Any]) -> Record:
-    """Returns what the page shows of a record, whatever that holds."""
+def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
+    """Returns what the page shows of a record, whatever that holds; ``run`` is its run in the plan."""
     times = mapping(record.get("time_s"))
     checked = mapping(record.get("correctness"))
     ranks = []
@@ -22,7 +23,7 @@ def read_record(record: Mapping[str, Any]) -> Record:
             ranks.append(RankTime(item["rank"], text(item.get("host")), median, low, high))
     total = number(mapping(record.get("bytes")).get("global"))
     notes = record.get("notes")
-    marks = record.get("marks")
+    marks = marks_of(run, record)
     return Record(
         operation=text(record.get("operation")) or "all",
         variant=text(record.get("variant")),
@@ -45,8 +46,8 @@ def read_record(record: Mapping[str, Any]) -> Record:
         correctness=_checked(checked),
         ranks=ranks,
         versions={key: text(value) for key, value in mapping(record.get("versions")).items() if value},
-        notes=[text(note) for note in notes] if isinstance(notes, list) else [],
-        marks=[text(mark) for mark in marks] if isinstance(marks, list) else [],
+        notes=[text(note) for note in notes if text(note) not in marks] if isinstance(notes, list) else [],
+        marks=marks,
     )
 
 

@@ -16,9 +16,12 @@ LEVEL = 0.05
 
 def find_points(runs: Sequence[Run]) -> list[Point]:
     """Returns every entry and point once, in the order of the plan, with what its starts gave."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.entry, json.dumps(run.sweep, sort_keys=True)), []).append(run)
+        # What is below one folder of a foreign tree need not be of one configuration.
+        settings = tuple((one.name, one.value) for one in run.settings)
+        key = (run.entry, json.dumps(run.sweep, sort_keys=True), run.backend, run.world_size, settings)
+        groups.setdefault(key, []).append(run)
     return [_point(found) for found in groups.values()]
 
 

@@ -45,6 +45,7 @@ def _sweep(entry: str, points: Sequence[Point]) -> Sweep:
                         operation=name,
                         bandwidth=one.figures.get("global_bw"),
                         time=one.figures.get("deepep_time"),
+                        marked=one.marked,
                         best=one.bandwidth is not None and one.bandwidth == best[column],
                     )
                     for column, (name, one) in enumerate(zip(names, row, strict=True))

@@ -126,7 +126,7 @@ def _run(
     values = planned.get("foreign_records")
     if values is None:
         values = objects(read_json(results / "results.json")) if results else []
-    records = [read_record(value) for value in values]
+    records = [read_record(value, planned) for value in values]
     counts = judged["verdict"] in ("PASS", "UNVERIFIED")
     links = matrices.read_links(results / "links.json", judged["world_size"]) if results else None
     # Between processes of one machine a slow link is only how busy that was.
@@ -173,7 +173,7 @@ def _run(
         files=[FileLink(name, name[len(prefix) :], size) for name, size in files],
         links=links,
         spread=list(spread_facts(judged["run"], anchor, records, links, name_links)) if counts else [],
-        ratios=list(ratios(judged["run"], anchor, values, metadata, top / PREFLIGHT, references))
+        ratios=list(ratios(planned, judged["run"], anchor, values, metadata, top / PREFLIGHT, references))
         if counts
         else [],
     )

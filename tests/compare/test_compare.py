@@ -95,6 +95,38 @@ def test_noise_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert figure["bootstrap"] is None
 
 
+def test_marks_of_starts_are_a_caution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = make_tree(tmp_path / "base", {"A": DISPATCH}, session="base")
+    new = make_tree(tmp_path / "new", {"A": DISPATCH}, session="new")
+    mark = "GPU 0 of node1 was throttled: power cap"
+    for number in (1, 3):
+        path = next((new / f"A/{number}").glob("results/*/results.json"))
+        change_json(path, lambda records: records[0].update(marks=[mark]))
+    _, value = compared(base, new, capsys)
+    assert (value["pairs"][0]["base"]["marks"], value["pairs"][0]["new"]["marks"]) == ([], [mark])
+    for form in ("text", "markdown"):
+        run(base, new, "--format", form)
+        assert "2 of 5 starts of NEW are marked: GPU 0 of node1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("known_by", ["plan", "record"])
+def test_what_ran_under_nsys_is_no_counterpart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], known_by: str
+) -> None:
+    def profile(run: dict[str, Any]) -> None:
+        run["test_definition"]["nsys"] = {"enable": True}
+
+    def say(record: dict[str, Any]) -> None:
+        record["marks"] = ["ran under nsys"]
+
+    change = {"plan": {"change_run": profile}, "record": {"change_record": say}}[known_by]
+    base = make_tree(tmp_path / "base", {"A": DISPATCH}, session="base")
+    new = make_tree(tmp_path / "new", {"A": DISPATCH}, session="new", **change)
+    _, value = compared(base, new, capsys)
+    assert value["pairs"] == []
+    assert value["refused"][0]["reasons"] == [{"what": "under nsys", "base": "false", "new": "true"}]
+
+
 def test_a_tree_that_varies_far_more_is_a_caution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = make_tree(tmp_path / "base", {"A": {"dispatch": spaced(0.004, 0.002, 8)}}, session="base")
     new = make_tree(tmp_path / "new", {"A": {"dispatch": spaced(0.004, 0.05, 4)}}, session="new")

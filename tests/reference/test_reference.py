@@ -13,7 +13,7 @@ import pytest
 from compiler.reference.load import UnusableReferencesError, read_file, read_references, shipped
 from compiler.report.write import write_reports
 from compiler.resources import host_code
-from tests.judge.tree import make_run, make_state, result_dir, write, write_tree
+from tests.judge.tree import change_json, make_run, make_state, result_dir, write, write_tree
 
 host_code()
 
@@ -109,6 +109,28 @@ def test_a_reference_of_one_routing_is_not_for_another() -> None:
         match = {"backend": "deepep_v1", "operation": "dispatch", "num_sms": 24, "routing": wanted}
         assert fits({**record, "routing": routing}, hardware, {"match": match}) is fit
         assert not fits(record, hardware, {"match": match})  # an older record does not tell
+
+
+def test_what_is_marked_is_accepted_only_on_request(tmp_path: Path) -> None:
+    runs = [make_run(f"{name}/0") for name in ("Plain", "Hot", "Nsys")]
+    throttled, profiled = runs[1:]
+    profiled["test_definition"]["nsys"] = {"sample": "none"}
+    tree = write_tree(tmp_path / "tree", runs)
+    mark = "GPU 0 of node1 was throttled: power cap"
+    path = tree / "Hot/0" / result_dir(throttled) / "results.json"
+    change_json(path, lambda records: records[0].update(marks=[mark]))
+    write_reports(tree)
+    target = tmp_path / "own.toml"
+
+    done = _accept(tree, "-o", target)
+
+    assert f"left out: Hot/0, dispatch: it is marked: {mark}" in done.stdout
+    assert "left out: Nsys/0, combine: it is marked: measured under nsys" in done.stdout
+    starts = {one["match"]["operation"]: one["starts"] for one in read_file(target)["reference"]}
+    assert starts == {"dispatch": 1, "combine": 2}
+    done = _accept(tree, "-o", target, "--include-marked")
+    assert "left out" not in done.stdout
+    assert {one["starts"] for one in read_file(target)["reference"]} == {3}
 
 
 def test_nothing_to_accept_is_said(tmp_path: Path) -> None:

@@ -357,6 +357,41 @@ class TestSweeps:
         page.wait_for_function(f"() => Math.round({twin}.layout.xaxis.range[0]) === 30")
 
 
+class TestMarks:
+    THROTTLED = "GPU 3 of gpu1 was throttled: power cap"
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 420])
+    def test_a_mark_stands_at_the_figure(
+        self, tmp_path: Path, open_page: Open, scheme: str, width: int
+    ) -> None:
+        runs = [_v1(f"{name}/0") for name in ("Plain", "Hot", "Nsys")]
+        throttled, profiled = runs[1:]
+        profiled["test_definition"] = {"nsys": {"sample": "none"}}
+        _gpu_tree(tmp_path, runs)
+        for run in runs:
+            _set(tmp_path, run, wire_nvl_bw=225.0)
+        _set(tmp_path, throttled, marks=[self.THROTTLED])
+        passed, shown = write_reports(tmp_path)
+        assert passed, "a mark is no failure"
+        marks = {run["run"]: run["operations"][0]["marks"] for run in _summary(tmp_path)["runs"]}
+        nsys = "measured under nsys, which slows the program"
+        assert marks == {"Plain/0": [], "Hot/0": [self.THROTTLED], "Nsys/0": [nsys]}
+        assert self.THROTTLED in " ".join(shown.split())
+        assert self.THROTTLED in (tmp_path / "summary.md").read_text()
+        page = open_page(tmp_path / "gpu.html", scheme=scheme, width=width)
+        tags = page.locator("#runs td.operation").all_inner_texts()
+        assert tags == ["dispatch", "combine", *["dispatch throttled", "combine throttled"],
+                        *["dispatch nsys", "combine nsys"]]  # fmt: skip
+        assert page.locator("#good .tag", has_text="throttled").count() == 2
+        assert "throttled" in page.locator("#plot-bandwidth").inner_text()
+        details = page.locator('details[id="run-Hot/0"]')
+        assert details.locator("tbody th .tag").all_inner_texts() == ["throttled", "throttled"]
+        assert self.THROTTLED in details.inner_text()
+        assert page.eval_on_selector("html", "e => e.scrollWidth <= innerWidth")
+        assert Axe().run(page).response["violations"] == []
+
+
 class TestComparison:
     def test_in_page_and_markdown(self, tmp_path: Path, open_page: Open) -> None:
         for name, slower in (("base", 1.0), ("new", 1.3)):

@@ -15,6 +15,8 @@ from compiler.report.foreign.model import ForeignRun, ForeignTree, Problem
 from compiler.report.host_judge import (
     HEADLINE,
     VERDICTS,
+    marks_of,
+    notes_on_marks,
     reason,
     render_csv,
     render_junit,
@@ -117,7 +119,7 @@ def _judged(run: ForeignRun, unproven: Problem) -> dict[str, Any]:
         "verdict": verdict_of(reasons),
         "reasons": reasons,
         "suspect": None,
-        "notes": [],
+        "notes": list(notes_on_marks({}, run.records)),
         "entry": parts[0],
         "iteration": int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0,
         "step": int(parts[2]) or None if len(parts) > 2 and parts[2].isdigit() else None,
@@ -137,7 +139,10 @@ def _judged(run: ForeignRun, unproven: Problem) -> dict[str, Any]:
         "ended_at": None,
         "duration_s": None,
         "result_dir": run.result_dir,
-        "operations": [{key: _plain(record.get(key)) for key in HEADLINE} for record in run.records],
+        "operations": [
+            {key: _plain(record.get(key)) for key in HEADLINE} | {"marks": marks_of({}, record)}
+            for record in run.records
+        ],
     }
 
 

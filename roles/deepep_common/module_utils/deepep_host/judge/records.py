@@ -9,6 +9,7 @@ from typing import Any
 from .codes import Reason, reason
 from .evidence import Evidence, Unreadable
 from .limits import Limit
+from .marks import marks_of
 
 PLANNED = {
     "tokens": "num_tokens",
@@ -140,9 +141,12 @@ def is_primary(record: Mapping[str, Any]) -> bool:
     return record.get("primary") is not False and record.get("baseline") is not True
 
 
-def headline(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def headline(run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns what the summary repeats of each record; a value that is no plain JSON value becomes null."""
-    return [{key: _plain(record.get(key)) for key in HEADLINE} for record in records]
+    return [
+        {**{key: _plain(record.get(key)) for key in HEADLINE}, "marks": marks_of(run, record)}
+        for record in records
+    ]
 
 
 def _check_record(

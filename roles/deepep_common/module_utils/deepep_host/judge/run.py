@@ -24,6 +24,7 @@ from .evidence import LOG_KINDS, NOTHING_SEEN, Evidence, HostEnd, Seen, log_name
 from .hardware import PREFLIGHT, Hardware, read_hardware, with_gpu
 from .images import check_images, images_of
 from .limits import limits_of
+from .marks import notes_on_marks
 from .origin import notes_on_origin
 from .records import Results, check_records, headline
 from .reference import WORSE, compare_record
@@ -159,6 +160,7 @@ def _judge(
             rest += _check_references(results, hardware, references)
         named = any(scan.blamed for scan in evidence.logs.values())
         reasons = _order(ends, _log_reasons(evidence, ends), rest, named)
+    notes += notes_on_marks(run, results.records)
     notes += [f"{host}: {'; '.join(words)} during the run" for host, words in rose(evidence).items()]
     suspect = find_suspect(evidence, reasons)
     digests = {image.digest for image in images_of(evidence).values()}
@@ -167,7 +169,7 @@ def _judge(
         reasons,
         evidence.ends,
         results.directory,
-        headline(results.records),
+        headline(run, results.records),
         suspect,
         notes,
         digests.pop() if len(digests) == 1 else None,
