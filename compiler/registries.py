@@ -29,7 +29,11 @@ def needed(plan: Plan) -> dict[str, list[str]]:
 
 def lines(plan: Plan, inventory: Inventory, environment: Mapping[str, str] = os.environ) -> Iterator[str]:
     """Yields one line for each registry: where its credentials come from, or that there are none."""
-    known, whole = credential_sources.known_registries(environment)
+    unreadable = None
+    try:
+        known, whole = credential_sources.known_registries(environment)
+    except credential_sources.SourceError as error:
+        known, whole, unreadable = frozenset(), False, str(error)
     for registry, hosts in needed(plan).items():
         without_port = registry.partition(":")[0]
         named = {
@@ -42,6 +46,8 @@ def lines(plan: Plan, inventory: Inventory, environment: Mapping[str, str] = os.
             yield f"registry {registry}: credentials from deepep_registries"
         elif credential_sources.in_environment(registry, environment):
             yield f"registry {registry}: credentials from ${credential_sources.variable_names(registry)[1]}"
+        elif unreadable:
+            yield f"registry {registry}: {unreadable}"
         elif registry in known or without_port in known:
             yield f"registry {registry}: credentials from this user's files"
         elif whole:

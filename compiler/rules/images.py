@@ -156,7 +156,8 @@ def check(text: str, runtime: str | None, place: Place) -> Iterator[Diagnostic]:
 def registries(names: tuple[str, ...]) -> Iterator[Diagnostic]:
     """Yields the entries of ``deepep_registries`` that no image could ever match.
 
-    Case, ``https://`` and a path do not matter, and each runtime is given the name in its own form.
+    Case and ``https://`` do not matter, a path narrows it down to repositories, and each runtime is given the
+    name in its own form.
     """
     for name in names:
         host = registry_name(name)

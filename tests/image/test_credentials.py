@@ -110,6 +110,72 @@ def test_enroots_dollar_is_read_without_a_shell(home: dict[str, str], tmp_path: 
     assert not mark.exists()
 
 
+def test_enroots_documented_names_of_token_services(home: dict[str, str]) -> None:
+    path = Path(home["HOME"]) / ".config/enroot/.credentials"
+    write(
+        path,
+        "machine auth.docker.io login hub password h\n"
+        "machine authn.nvidia.com login $oauthtoken password n\n",
+    )
+
+    def found(place: str) -> tuple[str | None, str | None]:
+        login = credential_sources.find(place, [], home)
+        return login.user, login.secret
+
+    assert found("docker.io/library/ubuntu") == ("hub", "h")
+    assert found("nvcr.io/nvidia/pytorch") == ("$oauthtoken", "n")
+    assert credential_sources.known_registries(home) == ({"docker.io", "nvcr.io"}, True)
+    # The registry's own line wins, wherever it stands.
+    write(path, path.read_text() + "machine nvcr.io login $oauthtoken password own\n")
+    assert found("nvcr.io/nvidia/pytorch") == ("$oauthtoken", "own")
+
+
+@pytest.mark.parametrize("way", ["config.json", "deepep_registries"])
+def test_the_entry_with_the_longest_path_of_a_repository_counts(home: dict[str, str], way: str) -> None:
+    keys = ["reg.example:5000/team", "reg.example:5000", "reg.example:5000/team/b", "reg.example:5000/other"]
+    entries = []
+    if way == "config.json":
+        auths = {key: {"auth": auth(key.replace(":5000", ""), "s")} for key in keys}
+        write(Path(home["HOME"]) / ".docker/config.json", json.dumps({"auths": auths}))
+    else:
+        entries = [{"registry": key, "username": key.replace(":5000", ""), "password": "s"} for key in keys]
+
+    def user(repository: str) -> str:
+        return credential_sources.find(f"reg.example:5000/{repository}", entries, home).user or ""
+
+    assert user("team/a") == "reg.example/team"
+    assert user("team/b/image") == "reg.example/team/b"
+    assert user("teams/a") == user("x") == "reg.example"
+    assert user("other") == "reg.example/other"
+
+
+def test_an_entry_for_another_path_of_the_registry_does_not_count(home: dict[str, str]) -> None:
+    auths = {"reg.example/team": {"auth": auth("team", "s")}}
+    write(Path(home["HOME"]) / ".docker/config.json", json.dumps({"auths": auths}))
+    assert not credential_sources.find("reg.example/other/image", [], home).known
+
+
+@pytest.mark.parametrize(("text", "said"), [('{"auths": {', "is no JSON"), ("[]", "is no JSON object")])
+def test_a_file_that_cannot_be_read_is_said(home: dict[str, str], text: str, said: str) -> None:
+    path = Path(home["HOME"]) / ".docker/config.json"
+    write(path, text)
+    for look in (lambda: credential_sources.find("reg.example", [], home),
+                 lambda: credential_sources.known_registries(home)):  # fmt: skip
+        with pytest.raises(credential_sources.SourceError, match=said) as raised:
+            look()
+        assert str(path) in str(raised.value)
+    # What an earlier source has does not need that file.
+    home["DEEPEP_REGISTRY_REG_EXAMPLE_PASSWORD"] = "v"  # noqa: S105 - made up
+    assert credential_sources.find("reg.example", [], home).known
+
+
+@pytest.mark.parametrize("name", [".docker/config.json", ".config/enroot/.credentials"])
+def test_a_directory_in_the_place_of_a_file_is_said(home: dict[str, str], name: str) -> None:
+    (Path(home["HOME"]) / name).mkdir(parents=True)
+    with pytest.raises(credential_sources.SourceError, match=r"cannot be read \(Is a directory\)"):
+        credential_sources.find("reg.example", [], home)
+
+
 def test_what_is_known_without_reading_a_secret(home: dict[str, str]) -> None:
     top = Path(home["HOME"])
     write(top / ".config/enroot/.credentials", "machine a.example login me password x\n")

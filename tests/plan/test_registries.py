@@ -38,6 +38,7 @@ test_name = "t"
         ([], {".config/enroot/.credentials": "machine reg.example login u password secret-word"}, {},
          "credentials from this user's files"),
         ([], {".docker/config.json": json.dumps({"credsStore": "desktop"})}, {}, "credential store"),
+        ([], {".docker/config.json": "{"}, {}, "config.json is no JSON"),
     ],
 )  # fmt: skip
 def test_where_credentials_come_from(

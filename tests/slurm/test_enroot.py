@@ -66,6 +66,9 @@ def check(slurm: SlurmLab, run: Run, digest: str) -> None:
     out = run.finish()
     assert run.process.returncode == 0, out
     assert run.said("boxed/0") == "PASS"
+    scanned = json.loads((run.session / "run.json").read_text())["secret_scan"]
+    assert scanned["searched"] > 0
+    assert (scanned["hits"], scanned["not_searched"]) == ([], [])
     folder = run.session / "boxed/0"
     (file,) = (slurm.shared / "images").glob("*.sqsh")
     assert file.read_bytes()[:4] == b"hsqs"

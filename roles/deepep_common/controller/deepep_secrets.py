@@ -59,10 +59,10 @@ def entries(templar: Any, variables: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
-def login(registry: str, templar: Any, variables: Mapping[str, Any]) -> Login:
-    """Returns the login for a registry. Raises CredentialsError."""
+def login(place: str, templar: Any, variables: Mapping[str, Any]) -> Login:
+    """Returns the login for ``registry[/repository]``. Raises CredentialsError."""
     try:
-        return credential_sources.find(registry, entries(templar, variables), os.environ)
+        return credential_sources.find(place, entries(templar, variables), os.environ)
     except credential_sources.SourceError as error:
         raise CredentialsError(str(error)) from None
 

@@ -47,8 +47,8 @@ class Hands(Protocol):
     def verb(self, verb: str, **told: Any) -> Answer:
         """Calls the module on the host."""
 
-    def login(self, registry: str) -> Login:
-        """Returns who asks a registry. Raises HostFailed."""
+    def login(self, place: str) -> Login:
+        """Returns who asks ``registry/repository``. Raises HostFailed."""
 
     def copy_to(self, source: Path, name: str) -> str:
         """Brings a file to the host. Raises HostFailed."""
@@ -134,7 +134,7 @@ class Job:
             elif kind == boards.PEER:
                 self._fetch({"kind": "peer", **where})
             elif kind == boards.REGISTRY:
-                self._fetch({"kind": "registry"}, self._action.login(self._image.host))
+                self._fetch({"kind": "registry"}, self._action.login(self._image.place))
             elif where["path"]:
                 path = self._action.copy_to(Path(where["path"]), f"{self._key}-{self._session.run_id}")
                 self._fetch({"kind": "file", "path": path, "host": "the controller"})
@@ -173,7 +173,7 @@ class Job:
 
     def _resolve(self) -> bool:
         told = {"reference": self._reference, "runtime": self._runtime, "pull_with": self._pull_with}
-        login = Login() if self._image.file else self._action.login(self._image.host)
+        login = Login() if self._image.file else self._action.login(self._image.place)
         if self._pull_from == boards.CONTROLLER and not self._image.file:
             lacking = enroot.problem(importing=True) if self._runtime == "enroot" else None
             if lacking:
@@ -351,7 +351,7 @@ class Job:
             self.board.relayed(str(source))
             return
         target = carrier.place(self._session.folder, self._key)
-        login = self._action.login(self._image.host)
+        login = self._action.login(self._image.place)
         try:
             if self._runtime == "enroot":
                 left_s = self._action.limit - time.monotonic()

@@ -90,9 +90,9 @@ class ActionModule(DeepEPAction):
         }
         return self.call("deepep_image", verb=verb, told=json.dumps({**where, **told}))
 
-    def login(self, registry: str) -> Login:
-        """Returns who asks a registry. Raises HostFailed where secrets could not travel safely."""
-        found = deepep_secrets.login(registry, self._templar, self._vars)
+    def login(self, place: str) -> Login:
+        """Returns who asks ``registry/repository``. Raises HostFailed where it could not travel safely."""
+        found = deepep_secrets.login(place, self._templar, self._vars)
         if found.known and not self._is_pipelining_enabled("new"):
             raise HostFailed(
                 "credentials are given to hosts over standard input only, and pipelining is off: set "
@@ -101,7 +101,7 @@ class ActionModule(DeepEPAction):
             )
         if found.known:
             # For the search for secrets at the end: who used which, never the secret.
-            secret_scan.record_use(self._session.folder, registry, self.host)
+            secret_scan.record_use(self._session.folder, place, self.host)
         return found
 
     def copy_to(self, source: Path, name: str) -> str:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 
 import deepep_secrets
 from ansible.module_utils.parsing.convert_bool import boolean
-from deepep_host import events
+from deepep_host import events, secret_scan
 from deepep_host.reference import parse
 from deepep_host.session import Session
 from deepep_slurm_controller import SlurmAction
@@ -43,11 +43,14 @@ class ActionModule(SlurmAction):
         """Returns None once the file is there, else why it is not."""
         slurm = self._slurm(session)
         try:
-            login = deepep_secrets.login(parse(image).host, self._templar, self._vars)
+            login = deepep_secrets.login(parse(image).place, self._templar, self._vars)
         except deepep_secrets.CredentialsError as error:
             return str(error)
         if login.known and not self._is_pipelining_enabled("new"):
             return "credentials travel over standard input only: set ansible_pipelining: true"
+        if login.known:
+            # For the search for secrets at the end: who used which, never the secret.
+            secret_scan.record_use(session.folder, parse(image).place, self.host)
         answer = self.ask(
             session, "import", reference=image, target=runs[0]["slurm"]["image_file"], login=login.to_json(),
             timeout_s=float(self.argument("timeout_s", 3600)), queue_limit_s=slurm["queue_limit_s"],

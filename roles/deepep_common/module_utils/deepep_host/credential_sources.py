@@ -1,8 +1,8 @@
 """Where a user's registry credentials are, on the controller: one answer per registry, whatever the source.
 
 In this order: ``deepep_registries`` (Ansible Vault or any lookup), the environment, enroot's
-``.credentials``,
-and the files of ``docker login`` and ``podman login`` with their credential helpers. Files are only read.
+``.credentials``, and the files of ``docker login`` and ``podman login`` with their credential helpers.
+Files are only read; one that is there and cannot be read is an error, since it may hold what is needed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .files import read_json
 from .reference import DOCKER_HUB, registry_name
 from .registry import Login
 
@@ -29,6 +29,12 @@ PREFIX = "DEEPEP_REGISTRY_"
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _HELPER = re.compile(r"[A-Za-z0-9._-]+")
 _IDENTITY = "<token>"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_API = ("", "v1", "v2")
+"""Paths of docker's addresses that are no namespace: ``https://index.docker.io/v1/``."""
+
+TOKEN_HOSTS = {"auth.docker.io": DOCKER_HUB, "authn.nvidia.com": "nvcr.io"}
+"""Token services under whose names enroot's documentation has people write a registry's credentials."""
 
 
 class SourceError(Exception):
@@ -41,21 +47,21 @@ def variable_names(registry: str) -> tuple[str, str]:
     return f"{name}_USERNAME", f"{name}_PASSWORD"
 
 
-def find(registry: str, entries: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> Login:
-    """Returns the login for a registry, an unknown one where no source has any. Raises SourceError.
+def find(place: str, entries: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> Login:
+    """Returns the login for ``registry[/repository]``, an unknown one where no source has any.
 
     ``entries`` is the value of ``deepep_registries``; an entry without password only names the user, and
-    makes another source's credentials of another user count as none.
+    makes another source's credentials of another user count as none. Of entries with a path, which count for
+    repositories below it, the longest wins. Raises SourceError.
     """
-    registry = registry_name(registry)
+    registry, repository = registry_name(place), place.partition("/")[2]
     user = ""
-    for entry in entries:
-        if registry_name(str(entry.get("registry", ""))) == registry:
-            user, secret = str(entry.get("username") or ""), str(entry.get("password") or "")
-            if secret:
-                return Login(user, secret, user == _IDENTITY, "deepep_registries")
-    for source in (_environment, _enroot, _docker):
-        found = source(registry, environment)
+    for index in _matching([str(entry.get("registry", "")) for entry in entries], registry, repository):
+        user, secret = str(entries[index].get("username") or ""), str(entries[index].get("password") or "")
+        if secret:
+            return Login(user, secret, user == _IDENTITY, "deepep_registries")
+    for source in (_environment, _enroot, partial(_docker, repository=repository)):
+        found = source(registry, environment=environment)
         if found is not None and (not user or found.user == user):
             return found
     return Login(user)
@@ -64,12 +70,12 @@ def find(registry: str, entries: Sequence[Mapping[str, Any]], environment: Mappi
 def known_registries(environment: Mapping[str, str]) -> tuple[frozenset[str], bool]:
     """Returns the registries that files and environment have something for, and whether that is all.
 
-    Reads no secret. False where a credential store decides, which may know any registry.
+    Reads no secret. False where a credential store decides, which may know any registry. Raises SourceError.
     """
-    found = {name for name, _, _ in _enroot_lines(environment)}
+    found = {TOKEN_HOSTS.get(name, name) for name, _, _ in _enroot_lines(environment)}
     whole = True
     for path in _docker_files(environment):
-        config = read_json(path) or {}
+        config = _config(path)
         for key in ("auths", "credHelpers"):
             found.update(registry_name(name) for name in _table(config, key))
         whole = whole and not config.get("credsStore")
@@ -79,6 +85,34 @@ def known_registries(environment: Mapping[str, str]) -> tuple[frozenset[str], bo
 def in_environment(registry: str, environment: Mapping[str, str]) -> bool:
     """Returns whether the environment has a password for a registry."""
     return bool(environment.get(variable_names(registry_name(registry))[1]))
+
+
+def _matching(names: Sequence[str], registry: str, repository: str) -> list[int]:
+    """Returns which names are the registry's and cover the repository, the longest path first."""
+    found = []
+    for index, name in enumerate(names):
+        bare, _, path = _SCHEME.sub("", name.strip()).partition("/")
+        path = path.strip("/")
+        # What has a scheme, or docker's own path, is the address of a whole registry.
+        prefix = "" if _SCHEME.match(name.strip()) or path in _API else path
+        if registry_name(bare) == registry and f"{repository}/".startswith(f"{prefix}/" if prefix else ""):
+            found.append((-len(prefix), index))
+    return [index for _, index in sorted(found)]
+
+
+def _text(path: Path) -> str | None:
+    """Returns what a file holds, None where there is none. Raises SourceError where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if isinstance(error, PermissionError) and not os.access(path.parent, os.X_OK):
+            return None  # A directory of another user's, as XDG_RUNTIME_DIR is after su.
+        raise SourceError(
+            f"{path} cannot be read ({error.strerror}), and may hold registry credentials: make it a file "
+            "that this user can read, or remove it"
+        ) from None
 
 
 def _environment(registry: str, environment: Mapping[str, str]) -> Login | None:
@@ -98,12 +132,8 @@ def _enroot_file(environment: Mapping[str, str]) -> Path:
 
 def _enroot_lines(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Returns host, user and password as they stand in each line that enroot would find."""
-    try:
-        text = _enroot_file(environment).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
     found = []
-    for line in text.splitlines():
+    for line in (_text(_enroot_file(environment)) or "").splitlines():
         words = line.split(None, 5)
         if len(words) == 6 and words[0::2] == ["machine", "login", "password"]:
             # enroot takes everything behind "password" for an expression where it starts with $.
@@ -114,10 +144,12 @@ def _enroot_lines(environment: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 def _enroot(registry: str, environment: Mapping[str, str]) -> Login | None:
     path = _enroot_file(environment)
-    without_port = re.sub(r":\d+$", "", registry)
-    for host, user, secret in _enroot_lines(environment):
-        if host in (registry, without_port):
-            return Login(user, _expanded(secret, registry, path, environment), False, str(path))
+    lines = _enroot_lines(environment)
+    tokens = [host for host, owner in TOKEN_HOSTS.items() if owner == registry]
+    for name in (registry, re.sub(r":\d+$", "", registry), *tokens):
+        for host, user, secret in lines:
+            if host == name:
+                return Login(user, _expanded(secret, registry, path, environment), False, str(path))
     return None
 
 
@@ -151,11 +183,24 @@ def _docker_files(environment: Mapping[str, str]) -> list[Path]:
     return files
 
 
-def _docker(registry: str, environment: Mapping[str, str]) -> Login | None:
+def _config(path: Path) -> Mapping[str, Any]:
+    """Returns docker's or podman's file, empty where there is none. Raises SourceError."""
+    text = _text(path)
+    if text is None or not text.strip():
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        # The error's own text shows nothing of the file but a place in it.
+        raise SourceError(f"{path} is no JSON ({error}): correct it, or remove it and log in again") from None
+    if not isinstance(value, dict):
+        raise SourceError(f"{path} is no JSON object: remove it and log in again")
+    return value
+
+
+def _docker(registry: str, environment: Mapping[str, str], repository: str) -> Login | None:
     for path in _docker_files(environment):
-        config = read_json(path)
-        if config is None:
-            continue
+        config = _config(path)
         helper = next(
             (str(value) for name, value in _table(config, "credHelpers").items()
              if registry_name(name) == registry), "")  # fmt: skip
@@ -163,11 +208,13 @@ def _docker(registry: str, environment: Mapping[str, str]) -> Login | None:
             found = _ask_helper(helper, registry, path, environment, silent=False)
             if found is not None:
                 return found
-        for name, value in _table(config, "auths").items():
-            if registry_name(name) == registry and isinstance(value, dict):
-                login = _auth_entry(value, registry, path)
-                if login is not None:
-                    return login
+        auths = _table(config, "auths")
+        names = list(auths)
+        for index in _matching(names, registry, repository):
+            value = auths[names[index]]
+            login = _auth_entry(value, registry, path) if isinstance(value, dict) else None
+            if login is not None:
+                return login
         store = config.get("credsStore")
         if store:
             found = _ask_helper(str(store), registry, path, environment, silent=True)

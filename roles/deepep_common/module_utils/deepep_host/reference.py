@@ -52,6 +52,11 @@ class Image:
         return self.path
 
     @property
+    def place(self) -> str:
+        """Registry and repository, for which credentials are looked up. Empty where no registry is asked."""
+        return f"{self.host}/{self.repository}" if self.host else ""
+
+    @property
     def version(self) -> str:
         """What to ask the registry for: the digest where there is one, else the tag."""
         return self.digest or self.tag or "latest"

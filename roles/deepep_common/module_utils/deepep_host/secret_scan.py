@@ -22,7 +22,10 @@ _CHUNK = 8 << 20
 
 
 def record_use(session: Path, registry: str, host: str) -> None:
-    """Keeps that a registry's credentials were used, as evaluated for ``host``. Never the secret."""
+    """Keeps that credentials of ``registry[/repository]`` were used, as evaluated for ``host``.
+
+    Never the secret.
+    """
     name = hashlib.sha256(registry.encode()).hexdigest()[:16]
     write_json(session / ".state" / "credentials" / f"{name}.json", {"registry": registry, "host": host})
 
