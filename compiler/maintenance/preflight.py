@@ -47,8 +47,10 @@ These runs are ordinary ones, named `selftest.<host>/0`, judged and reported lik
   reason.
 * Outliers are named, on the terminal, in `selftest.json` (`deepep-compiler schema selftest`) and in
   `events.jsonl`: hosts whose time differs from the median by more than 5 % and by a modified z-score
-  (0.6745 (x - median) / MAD; Iglewicz and Hoaglin, 1993) above 3.5. With fewer than 5 hosts that cannot be
-  told, and it says so. An outlier stops nothing.
+  (0.6745 (x - median) / MAD; Iglewicz and Hoaglin, 1993) above 3.5. Of three or four hosts, those more than
+  10 % from the median; of two that differ by more, how much, since nothing tells which one is at fault.
+  The slowest and the fastest host are named in every case. An outlier stops nothing; what a reference value
+  of the scenario says counts for these runs as for all others.
 * Only with the `ssh` launcher.
 
 `--exclude HOST` (`plan`, `compile`, `run`, `doctor`; a name or a range, may be given again) leaves hosts out:

@@ -140,14 +140,48 @@ def test_hosts_that_differ_anyway_have_no_outlier(tmp_path: Path) -> None:
     assert looked(tmp_path, times)["outliers"] == []
 
 
-def test_few_hosts_are_too_few_and_failed_ones_do_not_count(tmp_path: Path) -> None:
-    times = {"a": 1e-3, "b": 1e-3, "c": 1e-3, "d": 5e-3, "e": 1e-3}
+@pytest.mark.parametrize(
+    ("times", "slow"),
+    [
+        ({"a": 1.00, "b": 1.04, "c": 1.0, "d": 2.0}, ["d"]),
+        ({"a": 1.00, "b": 2.00, "c": 1.0, "d": 2.0}, ["b", "d"]),
+        ({"a": 1.00, "b": 1.04, "c": 1.2}, ["c"]),
+        ({"a": 1.00, "b": 1.04, "c": 1.1}, []),
+    ],
+)
+def test_three_and_four_hosts_are_held_against_their_median(
+    tmp_path: Path, times: dict[str, float | None], slow: list[str]
+) -> None:
+    found = looked(tmp_path, times)
+    assert [one["host"] for one in found["outliers"]] == slow
+    assert {(one["is"], one["score"]) for one in found["outliers"]} <= {("slower", None)}
+    assert found["groups"][0]["note"] is None
+
+
+def test_failed_hosts_do_not_count_and_the_extremes_are_named(tmp_path: Path) -> None:
+    times = {"a": 2e-3, "b": 1e-3, "c": 1e-3, "d": 5e-3, "e": 0.5e-3}
     found = looked(tmp_path, times, {"e": "FAIL"})
-    assert (found["outliers"], found["failed"]) == ([], ["e"])
-    assert found["groups"][0]["note"] == "4 hosts are too few to tell which one is an outlier: it takes 5"
+    assert found["failed"] == ["e"]
     text = "\n".join(lines(found))
     assert "failed    e  FAIL: e broke" in text
-    assert "dispatch: 1000.0 to 5000.0 us, median 1000.0 us" in text
+    assert "dispatch: 1000.0 us (b) to 5000.0 us (d), median 1000.0 us" in text
+
+
+@pytest.mark.parametrize(("slower", "noted"), [(1.3, True), (1.05, False)])
+def test_of_two_hosts_it_is_said_how_far_they_differ(tmp_path: Path, slower: float, noted: bool) -> None:
+    found = looked(tmp_path, {"a": slower * 1e-3, "b": 1e-3})
+    assert found["outliers"] == []
+    note = (
+        "dispatch takes 30.0 % longer on a than on b: of two hosts nothing tells which one is at fault"
+        if noted
+        else None
+    )
+    assert found["groups"][0]["note"] == note
+    assert f"  dispatch: 1000.0 us (b) to {1000 * slower:.1f} us (a), median" in "\n".join(lines(found))
+
+
+def test_a_single_host_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    assert "no other host" in looked(tmp_path, {"a": 1e-3})["groups"][0]["note"]
 
 
 def test_a_host_that_failed_stops_the_runs_that_need_it(tmp_path: Path) -> None:

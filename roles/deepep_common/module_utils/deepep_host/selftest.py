@@ -2,7 +2,8 @@
 
 The score is Iglewicz and Hoaglin's modified z-score, 0.6745 (x - median) / MAD, which outliers do not move,
 with their limit of 3.5 (How to Detect and Handle Outliers, 1993). A host must also differ by more than 5 %:
-where all others agree to a permille, a percent is no fault.
+where all others agree to a permille, a percent is no fault. For three or four hosts a score means nothing;
+there a host stands out by 10 % of the median. Of two that differ nothing tells which one is at fault.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 from .files import read_json, run_path
@@ -19,7 +20,9 @@ SCHEMA = 1
 LIMIT = 3.5
 LEAST_SHARE = 0.05
 FEWEST = 5
-"""With fewer hosts no median can be trusted to be that of healthy ones."""
+"""With fewer hosts there is no score."""
+FEW_SHARE = 0.10
+"""With three or four, how far from the median a host stands out; with two, what is worth a note."""
 
 SLOWER, FASTER = "slower", "faster"
 COMPLETED = ("PASS", "UNVERIFIED")
@@ -81,21 +84,27 @@ def _times(operations: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _group(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     good = {name: host["times_s"] for name, host in hosts.items() if host["verdict"] in COMPLETED}
     group: dict[str, Any] = {"hosts": list(hosts), "operations": {}, "outliers": [], "note": None}
-    if len(good) < FEWEST:
-        group["note"] = f"{len(good)} hosts are too few to tell which one is an outlier: it takes {FEWEST}"
+    apart = []
     for operation in dict.fromkeys(name for times in good.values() for name in times):
         times = {host: found[operation] for host, found in good.items() if operation in found}
-        middle = median(times.values())
+        # Of four hosts, two of which are slow, the fast two are the healthy ones.
+        middle = (median if len(times) >= FEWEST else median_low)(times.values())
         spread = median(abs(time - middle) for time in times.values())
         group["operations"][operation] = {
             "median_s": middle,
             "mad_s": spread,
             "fastest_s": min(times.values()),
+            "fastest": min(times, key=lambda host: times[host]),
             "slowest_s": max(times.values()),
+            "slowest": max(times, key=lambda host: times[host]),
         }
+        if len(times) < 3:
+            apart.append((operation, group["operations"][operation]))
+            continue
         for host, time in times.items():
+            away = abs(time - middle)
             score = _score(time, middle, spread) if len(times) >= FEWEST else None
-            if score is not None:
+            if score is not None or (len(times) < FEWEST and away > FEW_SHARE * middle):
                 found = {
                     "host": host,
                     "operation": operation,
@@ -103,11 +112,27 @@ def _group(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                     "median_s": middle,
                     "score": score,
                 }
-                percent = round(100 * abs(time - middle) / middle, 1)
+                percent = round(100 * away / middle, 1)
                 group["outliers"].append(
                     {**found, "is": SLOWER if time > middle else FASTER, "percent": percent}
                 )
+    group["note"] = _note(good, apart)
     return group
+
+
+def _note(
+    good: Sequence[str] | Mapping[str, Any], apart: Sequence[tuple[str, Mapping[str, Any]]]
+) -> str | None:
+    """Returns what cannot be told of one or two hosts; ``apart``: the operations that two of them made."""
+    if len(good) == 1:
+        return f"{next(iter(good))} has no other host to be compared with"
+    told = [
+        f"{operation} takes {100 * (one['slowest_s'] / one['fastest_s'] - 1):.1f} % longer on "
+        f"{one['slowest']} than on {one['fastest']}"
+        for operation, one in apart
+        if one["slowest_s"] > (1 + FEW_SHARE) * one["fastest_s"]
+    ]
+    return f"{', '.join(told)}: of two hosts nothing tells which one is at fault" if told else None
 
 
 def _score(time: float, middle: float, spread: float) -> float | None:
@@ -136,7 +161,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     for group in found["groups"]:
         for operation, told in group["operations"].items():
             text.append(
-                f"  {operation}: {1e6 * told['fastest_s']:.1f} to {1e6 * told['slowest_s']:.1f} us, "
+                f"  {operation}: {1e6 * told['fastest_s']:.1f} us ({told['fastest']}) to "
+                f"{1e6 * told['slowest_s']:.1f} us ({told['slowest']}), "
                 f"median {1e6 * told['median_s']:.1f} us ({len(group['hosts'])} hosts)"
             )
         if group["note"]:
