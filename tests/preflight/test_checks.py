@@ -423,6 +423,34 @@ def test_the_test_environment_chooses_the_adapters(tmp_path: Path) -> None:
     assert look(tree, environment={"NCCL_IB_HCA": "bnxt"})["rdma"]["result"] == "fail"
 
 
+PODMAN_OF_ROOT = {**machines.PODMAN, "host": {"security": {"rootless": False}}}
+ROOTLESS_DOCKER = {**machines.DOCKER, "SecurityOptions": ["name=rootless"]}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "info", "hard", "result", "part"),
+    [
+        ("docker", machines.DOCKER, "65536", "warn", "the container asks for its own"),
+        ("docker", ROOTLESS_DOCKER, "65536", "fail", "rootless docker gives at most the hard limit"),
+        ("podman", PODMAN_OF_ROOT, "65536", "warn", "the container asks for its own"),
+        ("podman", machines.PODMAN, "65536", "fail", "rootless podman gives at most the hard limit"),
+        ("podman", machines.PODMAN, "unlimited", "warn", "the container asks for its own"),
+        ("enroot", None, "unlimited", "fail", "enroot has the limits of the session"),
+    ],
+)
+def test_who_can_raise_the_limit_of_locked_memory(
+    tmp_path: Path, runtime: str, info: Any, hard: str, result: str, part: str
+) -> None:
+    tree = machines.h100_infiniband(tmp_path / "m")
+    tree.file(
+        "/proc/self/limits",
+        f"Limit\nMax locked memory         65536                {hard}            bytes\n",
+    )
+    tree.command(RUNTIMES[runtime], json.dumps(info) if info else "3.5.0\n")
+    line = look(tree, [*ALL, "container"], runtimes=[runtime])["memlock"]
+    assert (line["result"], part in line["text"]) == (result, True), line
+
+
 def test_what_a_run_can_do_without_is_a_warning(tmp_path: Path) -> None:
     """nccl over several hosts falls back to TCP where there is no RDMA."""
     tree = machines.h100_infiniband(tmp_path / "m")

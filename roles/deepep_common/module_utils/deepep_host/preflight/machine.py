@@ -187,6 +187,18 @@ class Machine:
             value = None
         return (value if isinstance(value, dict) else None), said
 
+    @property
+    def rootless(self) -> list[str]:
+        """Engines that run without root here: nothing of theirs can raise a limit of this user's."""
+        docker, podman = (
+            self.runtime(name)[0] or {} if name in self.wanted.runtimes else {}
+            for name in ("docker", "podman")
+        )
+        security = (podman.get("host") or {}).get("security") or {}
+        options = docker.get("SecurityOptions") or ()
+        found = {"docker": any("rootless" in str(one) for one in options), "podman": security.get("rootless")}
+        return [name for name, is_rootless in found.items() if is_rootless]
+
     def filesystem(self, path: str) -> str | None:
         """Returns the type of the file system that ``path`` is on."""
         best: tuple[int, str | None] = (-1, None)

@@ -51,7 +51,7 @@ def _docker(machine: Machine, wanted: Wanted, info: dict[str, Any]) -> Outcome:
     errors = info.get("ServerErrors")
     if errors:
         return fail(f"docker's daemon does not answer: {errors[0]}", _help("docker", str(errors[0])))
-    rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or ())
+    rootless = "docker" in machine.rootless
     text = f"docker {info.get('ServerVersion')}, {info.get('Driver')}"
     text += ", rootless" if rootless else ""
     runtimes = info.get("Runtimes") or {}
@@ -65,8 +65,8 @@ def _docker(machine: Machine, wanted: Wanted, info: dict[str, Any]) -> Outcome:
 
 
 def _podman(machine: Machine, wanted: Wanted, info: dict[str, Any]) -> Outcome:
-    host, store = info.get("host") or {}, info.get("store") or {}
-    rootless = bool((host.get("security") or {}).get("rootless"))
+    store = info.get("store") or {}
+    rootless = "podman" in machine.rootless
     driver = store.get("graphDriverName")
     version = (info.get("version") or {}).get("Version")
     text = f"podman {version}, {driver}, {'rootless' if rootless else 'as root'}"

@@ -103,8 +103,14 @@ def memlock(machine: Machine, wanted: Wanted) -> Outcome:
     if soft == "unlimited":
         return ok("unlimited, also over SSH")
     text = f"locked memory is limited to {_size(soft)} in this session (hard limit {_size(hard)})"
-    if "torch" in wanted.needs:
-        return fail(text)
+    # A daemon that is root's, and podman as root, raise the limit; nobody else can.
+    bound = ["a program without a container has that limit"] if "torch" in wanted.needs else []
+    if "enroot" in wanted.runtimes:
+        bound.append("enroot has the limits of the session")
+    if hard != "unlimited":
+        bound += [f"rootless {name} gives at most the hard limit" for name in machine.rootless]
+    if bound:
+        return fail(f"{text}: {', '.join(bound)}")
     return warn(f"{text}; the container asks for its own")
 
 
