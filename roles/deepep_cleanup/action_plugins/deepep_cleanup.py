@@ -32,17 +32,24 @@ class ActionModule(DeepEPAction):
             wanted["keep_days"] = float(self.argument("keep_days"))
         answer = self.call("deepep_cleanup", **wanted)
         if answer.problem:
-            return {"msg": answer.problem, "kept": wanted.get("keep", [])}
+            # A session's end goes on without the host; where cleaning up is all that was asked, it failed.
+            return {"msg": answer.problem, "kept": wanted.get("keep", []), "failed": session is None}
         values = answer.values
         if session is not None:
             told = {name: values[name] for name in ("kept", "ended", "expired")}
             events.append(session.results_dir, "cleanup", host=self.host, **told)
         parts = [f"removed {', '.join(values['removed']) or 'nothing'}"]
         parts += [f"removed for its age {text}" for text in values["expired"]]
+        left = values["credentials"]
+        parts += [f"removed credentials of killed runs: {', '.join(left)}"] if left else []
         parts += [f"ended {len(values['ended'])} processes"] if values["ended"] else []
         parts += [f"kept, not collected: {', '.join(values['kept'])}"] if values["kept"] else []
         parts += [f"still in use: {', '.join(values['in_use'])}"] if values["in_use"] else []
-        return {**values, "changed": values["changed"], "msg": "; ".join(parts)}
+        text = "; ".join(parts)
+        if session is None or values["expired"]:
+            # Ansible shows a task's message at -v alone.
+            self._display.display(f"{self.host}: {text}")
+        return {**values, "changed": values["changed"], "msg": text}
 
     def _keep(self, session: Session) -> list[str]:
         keep = []
