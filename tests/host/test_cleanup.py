@@ -95,6 +95,21 @@ def test_the_sessions_own_end_removes_what_is_old_of_others(work_dir: Path) -> N
     assert run_dir(host_dir(work_dir, YOUNG, "n1"), "a/0").is_dir()
 
 
+def test_what_killed_runs_left_of_images_goes_in_both_folders(work_dir: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    left = []
+    for folder in (work_dir / "images", cache):
+        folder.mkdir()
+        for name in ("x.sqsh.part", "x.sqsh.lock"):
+            (folder / name).touch()
+        (folder / ".x.sqsh.part.enroot").mkdir()
+        (folder / "whole.sqsh").touch()
+        left += [str(folder / "x.sqsh.part"), str(folder / ".x.sqsh.part.enroot")]
+    done = clean(work_dir, "n1", "", [], False, 100 * DAY_S, str(cache))
+    assert done["removed"] == left
+    assert sorted(path.name for path in cache.iterdir()) == ["whole.sqsh"]
+
+
 def test_the_roles_default_is_the_modules() -> None:
     defaults = yaml.safe_load((resource("roles") / "deepep_cleanup/defaults/main.yml").read_text())
     assert defaults["deepep_cleanup_keep_days"] == cleanup.KEEP_DAYS

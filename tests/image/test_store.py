@@ -64,6 +64,32 @@ def test_only_one_makes_a_file_and_a_killed_one_holds_nobody_up(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_import_left_goes_and_others_files_stay(tmp_path: Path) -> None:
+    used, killed = tmp_path / "used.sqsh", tmp_path / "killed.sqsh"
+    claim = store.Claim(killed)
+    assert claim.take(lambda: False, lambda: None, 5)
+    claim.close()
+    other = hold(used, "makes")
+    layers = {}
+    for path in (used, killed, tmp_path / "foreign"):
+        store.partial(path).write_bytes(b"half")
+        layers[path] = tmp_path / f".{path.name}.part.enroot"
+        (layers[path] / "tmp").mkdir(parents=True)
+    (tmp_path / "foreign.relay").touch()
+    (tmp_path / "apt.lock").touch()
+    gone = [str(store.partial(killed)), str(layers[killed])]
+    assert store.sweep(tmp_path, dry=True, shared=True) == gone
+    assert store.sweep(tmp_path, shared=True) == gone
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "apt.lock", "foreign.part", "foreign.relay", ".foreign.part.enroot",
+        "used.sqsh.lock", "used.sqsh.part", ".used.sqsh.part.enroot",
+    }  # fmt: skip
+    # The work directory's own folder holds nothing but ours.
+    assert store.sweep(tmp_path) == [str(tmp_path / "foreign.part"), str(layers[tmp_path / "foreign"])]
+    other.kill()
+    other.wait()
+
+
 def test_a_file_that_others_use_can_be_used_and_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "image.tar"
     path.write_bytes(b"whole")

@@ -18,10 +18,11 @@ from deepep_host.session import Session
 class ActionModule(DeepEPAction):
     """Without ``session``: what sessions that no longer run on the host left longer than keep_days ago."""
 
-    ARGUMENTS = frozenset({"session", "work_dir", "uncollected", "keep_days"})
+    ARGUMENTS = frozenset({"session", "work_dir", "cache_dir", "uncollected", "keep_days"})
 
     def act(self) -> dict[str, Any]:
-        wanted: dict[str, Any] = {"host": self.host, "work_dir": self.argument("work_dir", "")}
+        wanted: dict[str, Any] = {"host": self.host, "work_dir": self.argument("work_dir", ""),
+                                  "cache_dir": self.argument("cache_dir", "")}  # fmt: skip
         session = self.session() if self.argument("session") else None
         everything = boolean(self.argument("uncollected", False))
         if session is not None:

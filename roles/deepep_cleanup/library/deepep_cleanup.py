@@ -15,6 +15,7 @@ options:
   run_id: {description: Id of the session; empty for all sessions that no longer run., type: str, default: ""}
   host: {description: Inventory name of this host., type: str, required: true}
   work_dir: {description: Work directory; empty for the default., type: str, default: ""}
+  cache_dir: {description: Where image files are kept; empty for the work directory., type: str, default: ""}
   keep: {description: Runs whose files must stay., type: list, elements: str, default: []}
   keep_days:
     description: How long what was not collected of other sessions stays; 14 where nothing is said.
@@ -29,6 +30,7 @@ def main() -> None:
             "run_id": {"type": "str", "default": ""},
             "host": {"type": "str", "required": True},
             "work_dir": {"type": "str", "default": ""},
+            "cache_dir": {"type": "str", "default": ""},
             "keep": {"type": "list", "elements": "str", "default": []},
             "keep_days": {"type": "float", "default": KEEP_DAYS},
         },
@@ -43,6 +45,7 @@ def main() -> None:
             given["keep"],
             module.check_mode,
             given["keep_days"] * DAY_S,
+            given["cache_dir"],
         )
     except (OSError, ValueError) as error:
         module.fail_json(msg=str(error))

@@ -12,7 +12,7 @@ from . import container, credentials, processes
 from .control import end_marked, observe, runs_below, stop_runs
 from .files import SAFE_NAME
 from .image.steps import busy
-from .image.store import sweep
+from .image.store import directory, sweep
 from .lock import lock_path, remove_if_free
 from .state import host_dir, run_dir
 
@@ -26,14 +26,20 @@ STAGED_S = 3600.0
 
 
 def clean(
-    work_dir: Path, host: str, run_id: str, keep: Sequence[str], dry: bool, keep_s: float = 0.0
+    work_dir: Path,
+    host: str,
+    run_id: str,
+    keep: Sequence[str],
+    dry: bool,
+    keep_s: float = 0.0,
+    cache_dir: str = "",
 ) -> dict[str, Any]:
     """Cleans up after session ``run_id``, or after every session that no longer runs where it is empty.
 
     Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions],
     "credentials": [directories], "expired": [texts]}``. With ``dry`` nothing is changed. Runs in ``keep``
     keep their files. So do those of other sessions until they are ``keep_s`` old: they were not collected,
-    else they would be gone.
+    else they would be gone. Of image files that killed runs left half there, those in ``cache_dir`` go too.
     """
     done: dict[str, Any] = {
         "removed": [], "kept": [], "ended": [], "in_use": [], "credentials": [], "expired": []
@@ -65,7 +71,10 @@ def clean(
     done["ended"] += [box.describe() for box in mine]
     # Of processes that are gone, whatever session they belonged to; and those of this one in any case.
     done["credentials"] = credentials.remove(run_id, dry)
-    done["removed"] += sweep(work_dir / "images", dry)
+    own = directory(work_dir, None)
+    done["removed"] += sweep(own, dry)
+    if directory(work_dir, cache_dir) != own:
+        done["removed"] += sweep(Path(cache_dir), dry, shared=True)
     if run_id and keep_s:
         done["expired"] = expire(work_dir, host, keep_s, run_id, dry)
     if not dry:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,36 +158,57 @@ class Claim:
 
 
 def is_free(path: Path) -> bool:
-    """Returns whether nobody makes or uses ``path`` now."""
-    lock = path.with_name(path.name + ".lock")
-    if not lock.exists():
+    """Returns whether nobody makes or uses ``path`` now; another user's file never is."""
+    try:
+        handle = os.open(_lock_of(path), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
         return True
-    handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        return False
     try:
         return _try(handle, fcntl.LOCK_EX)
     finally:
         os.close(handle)
 
 
-def sweep(folder: Path, dry: bool = False) -> list[str]:
-    """Removes parts and scratch that no process works on; returns their paths. Whole images stay."""
-    removed = []
-    for part in sorted(folder.glob("*.part")) if folder.is_dir() else ():
+def sweep(folder: Path, dry: bool = False, shared: bool = False) -> list[str]:
+    """Removes parts and scratch that no process works on; returns their paths. Whole images stay.
+
+    ``shared``: the folder was chosen by the user and may hold anything; only what has a lock of ours beside
+    it is touched.
+    """
+    removed: list[Path] = []
+    for part in sorted(folder.glob("*.part")):
         path = part.with_name(part.name[: -len(".part")])
-        if is_free(path):
-            removed.append(str(part))
-            if not dry:
-                part.unlink()
-    for brought in sorted(folder.glob("*.relay")) if folder.is_dir() else ():
+        if is_free(path) and (_lock_of(path).exists() or not shared):
+            removed += _gone(part, dry)
+    for layers in sorted(folder.glob(".*.part.enroot")):
+        path = layers.with_name(layers.name[1 : -len(".part.enroot")])
+        if is_free(path) and (_lock_of(path).exists() or not shared):
+            removed += _gone(layers, dry)
+    for brought in sorted(folder.glob("*.relay")) if not shared else ():
         if time.time() - brought.stat().st_mtime > STALE_S:
-            removed.append(str(brought))
-            if not dry:
-                brought.unlink()
-    for lock in sorted(folder.glob("*.lock")) if folder.is_dir() else ():
+            removed += _gone(brought, dry)
+    touched = {path.name.lstrip(".").partition(".part")[0] for path in removed}
+    for lock in sorted(folder.glob("*.lock")):
         path = lock.with_name(lock.name[: -len(".lock")])
-        if not dry and is_free(path) and not path.exists():
-            lock.unlink()
-    return removed
+        if is_free(path) and not path.exists() and (path.name in touched or not shared):
+            _gone(lock, dry)
+    return [str(path) for path in removed]
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _gone(path: Path, dry: bool) -> list[Path]:
+    """Removes a file or directory; returns it, or nothing where another user's rights forbid it."""
+    if not dry:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError:
+            return []
+    return [path]
 
 
 def free(folder: Path) -> tuple[int, int]:
