@@ -131,10 +131,16 @@ def test_a_compiler_that_keeps_all_threads_waiting_is_no_lost_rank(forked: Forke
     assert done.codes == [0], done.text
 
 
-def test_wrong_data_is_caught(forked: Forked, tmp_path: Path) -> None:
-    operation = "combine"
+@pytest.mark.parametrize(
+    ("operation", "config"),
+    [
+        ("combine", {"backend": "deepep_v2"}),
+        ("both", {"backend": "deepep_v1", "mode": "low_latency", "hidden_size": 2048}),
+    ],
+)
+def test_wrong_data_is_caught(forked: Forked, tmp_path: Path, operation: str, config: dict[str, Any]) -> None:
     fault = f"wrong-data:rank=1,operation={operation}"
-    done = run_stand_in(forked, tmp_path, backend="deepep_v2", fault=fault)
+    done = run_stand_in(forked, tmp_path, fault=fault, **config)
     assert done.codes == [1]
     assert f"wrong data after {operation} at rank 1" in done.text
 

@@ -5,8 +5,8 @@ Nothing here uses the layout, the quantisation or the transport that it checks. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, replace
+from typing import Callable, NoReturn, Tuple
 
 import torch
 
@@ -27,6 +27,8 @@ _LOGFMT_HALF_STEP = 1.05 * (2 ** (32 / 510) - 1) / (2 ** (32 / 510) + 1)
 _E4M3_MAX = 448.0
 _E4M3_HALF_SMALLEST_STEP = 2.0**-10
 _SMALLEST_AMAX = 1e-4
+# of some tokens (int64 numbers): sums that are expected, and the magnitudes to which errors are relative
+_Expected = Callable[[torch.Tensor], Tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -204,31 +206,68 @@ class Reference:
 
         :raises WrongDataError: the first element outside the tolerance
         """
+        weights = (self._weights * expert_factors(self._config, self._device)[self._idx]).sum(1, keepdim=True)
+        tolerance = combine_tolerance(self._config)
+
+        def expect(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x, weight = self._pool.rows(tokens).float(), weights[tokens]
+            expected = x * weight
+            magnitude = expected.abs()
+            if self._config.fp8:
+                # below e4m3's normal range the error is a step of the block's scale (doubled by round_scale)
+                largest = x.abs().amax(dim=1, keepdim=True)
+                step = largest * weight * (2 / _E4M3_MAX * _E4M3_HALF_SMALLEST_STEP)
+                magnitude = magnitude + step / tolerance
+            return expected, magnitude
+
+        return self._check_sums("combine", combined, expect, tolerance)
+
+    def fill_with_constants(self, y: torch.Tensor) -> None:
+        """Write one row for each of this rank's experts into all of its filled slots: what
+        ``check_constant_combine`` expects back. y: bfloat16 [local experts, slots, hidden]."""
+        rows = self._rows_of_experts(torch.tensor(self._my_experts(), device=self._device))
+        for local, expert in enumerate(self._my_experts()):
+            y[local, : int((self._idx == expert).sum())] = rows[local]
+
+    def check_constant_combine(self, operation: str, combined: torch.Tensor) -> Checked:
+        """As ``check_combine`` where each expert's result is one row, the same in all of its slots: what must
+        come back then does not depend on which slot a token got.
+
+        :raises WrongDataError: the first element outside the tolerance
+        """
+
+        def expect(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            expected = torch.zeros((tokens.numel(), self._config.hidden_size), device=self._device)
+            magnitude = torch.zeros_like(expected)
+            for idx, weights in zip(self._idx[tokens].unbind(1), self._weights[tokens].split(1, dim=1)):
+                term = self._rows_of_experts(idx).float() * weights
+                expected += term
+                magnitude += term.abs()  # terms may cancel, their errors do not
+            return expected, magnitude
+
+        # nothing of this was dispatched, so fp8 has no part in it
+        return self._check_sums(
+            operation, combined, expect, combine_tolerance(replace(self._config, data_type="bfloat16"))
+        )
+
+    def _rows_of_experts(self, experts: torch.Tensor) -> torch.Tensor:
+        """Rows that no token has."""
+        return self._pool.rows(self._world.size * self._config.tokens + experts)
+
+    def _check_sums(
+        self, operation: str, combined: torch.Tensor, expect: _Expected, tolerance: float
+    ) -> Checked:
         config, rank = self._config, self._world.rank
         first = rank * config.tokens
         if tuple(combined.shape) != (config.tokens, config.hidden_size):
             self._fail(
-                "combine", f"shape {tuple(combined.shape)}, expected {(config.tokens, config.hidden_size)}"
+                operation, f"shape {tuple(combined.shape)}, expected {(config.tokens, config.hidden_size)}"
             )
-        mine = slice(first, first + config.tokens)
-        factors = expert_factors(config, self._device)
-        weight = (self._weights[mine] * factors[self._idx[mine]]).sum(dim=1, keepdim=True)
-        tolerance = combine_tolerance(config)
         worst, worst_relative = 0.0, 0.0
         for start in range(0, config.tokens, _ROWS_AT_ONCE):
             part = slice(start, min(start + _ROWS_AT_ONCE, config.tokens))
             tokens = torch.arange(first + part.start, first + part.stop, device=self._device)
-            x = self._pool.rows(tokens).float()
-            expected = x * weight[part]
-            magnitude = expected.abs()
-            if config.fp8:
-                # below e4m3's normal range the error is a step of the block's scale (doubled by round_scale)
-                step = (
-                    x.abs().amax(dim=1, keepdim=True)
-                    * weight[part]
-                    * (2 / _E4M3_MAX * _E4M3_HALF_SMALLEST_STEP)
-                )
-                magnitude = magnitude + step / tolerance
+            expected, magnitude = expect(tokens)
             error = (combined[part].float() - expected).abs()
             relative = error / magnitude.clamp_(min=1e-30)
             largest = float(relative.max())
@@ -237,7 +276,7 @@ class Reference:
                 experts = self._idx[first + start + row].tolist()
                 place = f"{self._token_text(first + start + row)}, experts {experts}, channel {channel}"
                 wanted, got = expected[row, channel].item(), combined[start + row, channel].item()
-                self._fail("combine", f"{place}: expected {wanted:.7g} within {tolerance:.3g}, got {got:.7g}")
+                self._fail(operation, f"{place}: expected {wanted:.7g} within {tolerance:.3g}, got {got:.7g}")
             worst, worst_relative = max(worst, float(error.max())), max(worst_relative, largest)
         return Checked(combined.numel(), worst, worst_relative, tolerance)
 
