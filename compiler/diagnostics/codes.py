@@ -161,7 +161,8 @@ CODES = (
          "Set round_scale = true.",
          "DeepEP 1.2.1 csrc/deep_ep.cpp:1158; DeepEP 2.1.0 csrc/legacy/buffer.hpp:1535"),
     Code("DEP306", "routing-impossible", E, "the routing's arguments do not fit together",
-         "Tokens could not be routed this way.", "Name the trace, or change the groups or num_topk."),
+         "Tokens could not be routed this way.",
+         "Name the trace, or change the groups, imbalance or num_topk."),
     # 4xx: launch and environment
     Code("DEP401", "bad-env-name", E, "a name cannot be an environment variable",
          "No shell could export it.", "Use letters, digits and '_', not beginning with a digit.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from compiler.diagnostics.model import Diagnostic, KeyPath, Place
 from compiler.diagnostics.wording import value_text
 from compiler.inventory.hostlist import HostListError, expand, split
-from compiler.rules import images
+from compiler.rules import images, routing
 from compiler.rules.assumptions import BACKEND, RANKS_PER_HOST, Assumptions
 from compiler.rules.kernels import Finding, RunFacts, check_run
 from compiler.scenario.model import Case, Entry
@@ -49,7 +49,7 @@ class RunRules:
 
     def of_entry(self, entry: Entry, points: Sequence[Point]) -> list[Diagnostic]:
         """Returns what is wrong with an entry's points, each finding once."""
-        return [*self._kernels(entry, points), *_images(entry, points)]
+        return [*self._kernels(entry, points), *_routing(entry, points), *_images(entry, points)]
 
     def of_entry_alone(self, entry: Entry) -> list[Diagnostic]:
         """As :meth:`of_entry`, without an inventory; points whose number of hosts is open are left out."""
@@ -58,7 +58,7 @@ class RunRules:
             hosts = host_count(entry, case)
             if hosts is not None:
                 points.append(self._assumed(case, hosts))
-        return [*self._kernels(entry, points), *_images(entry, points)]
+        return [*self._kernels(entry, points), *_routing(entry, points), *_images(entry, points)]
 
     def of_test(self, entry: Entry) -> list[Diagnostic]:
         """Returns what is wrong with a test by itself, whatever hosts it will run on."""
@@ -223,6 +223,17 @@ def _values(values: Sequence[object]) -> str:
     words = [value_text(value) for value in values[:4]]
     more = f" or {len(values) - 4:,} more" if len(values) > 4 else ""
     return " or ".join(words) + more
+
+
+def _routing(entry: Entry, points: Sequence[Point]) -> list[Diagnostic]:
+    """What the number of ranks decides, where it is known."""
+    found = [
+        one
+        for point in points
+        if point.program == "bundled" and not point.assumed
+        for one in routing.reachable(entry, point.case, point.hosts * point.ranks_per_host)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _images(entry: Entry, points: Sequence[Point]) -> list[Diagnostic]:

@@ -92,6 +92,8 @@ def test_every_path_is_checked(forked: Forked, tmp_path: Path, config: dict[str,
         assert record["correctness"]["before"] is record["correctness"]["after"] is True
         assert record["correctness"]["elements_checked"] > 0
     assert {record["routing"]["kind"] for record in records} == {config.get("routing", "uniform")}
+    if "imbalance" in config:
+        assert records[0]["routing"]["reached_imbalance"] == pytest.approx(1.5, abs=0.3)  # of 48 tokens
     if config.get("mode"):
         [own] = [record["own_test"] for record in primary if record["own_test"]]  # the CPU has no kernels
         assert own["call"] == "dispatch, then combine, the test's tokens and routing"

@@ -6,10 +6,11 @@ import unittest
 from pathlib import Path
 
 import torch
+from deepep_bench.config import check_for_world
 from deepep_bench.errors import RefusedError
 from deepep_bench.matrix import token_matrix
 from deepep_bench.routing import digest as routing_digest
-from deepep_bench.routing import expert_columns, route, trace_digest
+from deepep_bench.routing import expert_columns, reached_imbalance, route, trace_digest
 from deepep_bench.tokens import TokenPool
 from deepep_bench.traffic import rows_between_ranks
 from worlds import config
@@ -81,6 +82,41 @@ class Kinds(unittest.TestCase):
         even = config(tokens=40, routing="unbalanced", imbalance=1.0)
         uniform = route(config(tokens=40), 0, 4)
         self.assertTrue(torch.equal(route(even, 0, 4).topk_idx, uniform.topk_idx))
+
+    def test_shuffled_groups_stay_whole(self) -> None:
+        sizes = {"tokens": 300, "num_experts": 32, "num_groups": 8, "num_topk_groups": 2}
+        given = config(routing="group_limited", shuffle_columns=True, **sizes)
+        columns = expert_columns(given)
+        self.assertEqual(sorted(columns.tolist()), list(range(32)))
+        groups = torch.div(columns.view(8, 4), 4, rounding_mode="floor")
+        self.assertTrue((groups == groups[:, :1]).all())
+        self.assertNotEqual(groups[:, 0].tolist(), list(range(8)))
+        self.assertNotEqual((columns.view(8, 4) % 4).tolist(), [list(range(4))] * 8)
+        plain = route(config(routing="group_limited", **sizes), 1, 4).topk_idx
+        shuffled = route(given, 1, 4).topk_idx
+        self.assertTrue(torch.equal(shuffled, columns[plain]))
+        self.assertTrue(all(len({expert // 4 for expert in row}) <= 2 for row in shuffled.tolist()))
+
+    def test_the_largest_ratio_is_reached_and_a_larger_one_refused(self) -> None:
+        sizes = {"num_experts": 64, "num_topk": 8, "routing": "unbalanced"}  # 4 experts on each of 16 ranks
+        for imbalance in (4.0, 3.0):
+            given = config(tokens=500, imbalance=imbalance, **sizes)
+            check_for_world(given, 16)
+            reached = reached_imbalance(given, [route(given, rank, 16) for rank in range(16)])
+            self.assertAlmostEqual(reached, imbalance, delta=0.15)
+        with self.assertRaisesRegex(
+            RefusedError, "imbalance = 4.4: with 4 experts on each of 16 ranks and .*"
+        ):
+            check_for_world(config(imbalance=4.4, **sizes), 16)
+        check_for_world(config(imbalance=900.0, **{**sizes, "num_topk": 4}), 16)  # nothing goes elsewhere
+        with self.assertRaises(RefusedError):
+            check_for_world(config(imbalance=1.1, **sizes), 1)
+
+    def test_shuffled_columns_spread_the_favoured_experts_and_that_is_told(self) -> None:
+        sizes = {"tokens": 1000, "num_experts": 64, "routing": "unbalanced", "imbalance": 2.0}
+        plain, shuffled = (config(shuffle_columns=each, **sizes) for each in (False, True))
+        self.assertAlmostEqual(reached_imbalance(plain, [route(plain, r, 4) for r in range(4)]), 2, delta=0.1)
+        self.assertLess(reached_imbalance(shuffled, [route(shuffled, r, 4) for r in range(4)]), 1.5)
 
     def test_a_recorded_routing_is_routed_again(self) -> None:
         recorded = [route(config(), rank, 4) for rank in range(4)]

@@ -232,7 +232,7 @@ def _routing_contradictions(config: Config) -> list[str]:
 def check_for_world(config: Config, world_size: int) -> None:
     """Checks that need the number of ranks.
 
-    :raises RefusedError: the experts do not divide evenly
+    :raises RefusedError: the experts do not divide evenly, or the imbalance cannot be reached
     """
     if config.num_experts % world_size:
         below = config.num_experts // world_size * world_size
@@ -241,3 +241,25 @@ def check_for_world(config: Config, world_size: int) -> None:
             f"num_experts = {config.num_experts} cannot be split evenly over {world_size} ranks; "
             f"use {' or '.join(near)}"
         )
+    most = _most_imbalance(config, world_size)
+    if config.routing == "unbalanced" and config.imbalance > most:
+        raise RefusedError(
+            f"imbalance = {config.imbalance:g}: with {config.num_experts // world_size} experts on each of "
+            f"{world_size} ranks and num_topk = {config.num_topk} the first rank gets at most {most:.4g} "
+            "times the tokens of the others' mean; lower imbalance or num_topk, or use more experts"
+        )
+
+
+def _most_imbalance(config: Config, world_size: int) -> float:
+    """Tokens of the first rank over the mean of the others if every token selects all of the first rank's
+    experts that it can: what it then selects elsewhere is spread over the others. compiler/rules/routing.py
+    says the same before a run."""
+    local_experts = config.num_experts // world_size
+    elsewhere = config.num_topk - local_experts
+    if world_size == 1:
+        return 1.0
+    if elsewhere <= 0:
+        return math.inf
+    others = config.num_experts - local_experts
+    missed = math.comb(others - local_experts, elsewhere) / math.comb(others, elsewhere)
+    return 1 / (1 - missed)

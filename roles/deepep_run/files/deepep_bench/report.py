@@ -13,7 +13,7 @@ from .backends.base import Backend, OwnTest
 from .config import Config
 from .modes.base import Measurement
 from .reference import DESCRIPTION, Checked
-from .routing import Routing, digest
+from .routing import Routing, digest, reached_imbalance
 from .timing import slowest, summarise
 from .traffic import (
     Traffic,
@@ -108,6 +108,7 @@ def _routing(about: Circumstances) -> dict[str, Any]:
         found.update(num_groups=config.num_groups, num_topk_groups=config.num_topk_groups)
     if config.routing == "unbalanced":
         found["imbalance"] = config.imbalance
+        found["reached_imbalance"] = reached_imbalance(config, about.routings)
     if config.routing == "trace":
         found["trace"] = config.routing_trace
     loads = [sum(column) for column in zip(*rows_between_ranks(config, about.routings))]

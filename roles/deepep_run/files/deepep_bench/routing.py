@@ -3,7 +3,8 @@
 * uniform: every expert alike
 * group_limited: as DeepSeek-V3's gate. Experts stand in equal groups of consecutive ones; of each token the
   groups count whose two best scores add up highest, and experts of the other groups are out
-* unbalanced: the first rank gets ``imbalance`` times the tokens of the mean of the others (as V2's test)
+* unbalanced: the first rank gets ``imbalance`` times the tokens of the mean of the others (as V2's test);
+  a ratio that cannot be reached is refused (config.py)
 * trace: read from a file in the form of token_matrix.txt, so that a recorded run can be routed again
 
 Only uniform random numbers are used: they are whole numbers scaled, so they do not depend on the CPU's
@@ -39,10 +40,18 @@ def generator(seed: int, purpose: str, rank: int = 0) -> torch.Generator:
 
 
 def expert_columns(config: Config) -> torch.Tensor:
-    """int64 [num_experts]: which expert each score column stands for; one permutation for all ranks."""
+    """int64 [num_experts]: which expert each score column stands for; one permutation for all ranks.
+
+    With group_limited whole groups change places, and experts within them: groups keep their experts.
+    """
     if not config.shuffle_columns:
         return torch.arange(config.num_experts)
-    return torch.randperm(config.num_experts, generator=generator(config.seed, "columns"))
+    random = generator(config.seed, "columns")
+    if config.routing != "group_limited":
+        return torch.randperm(config.num_experts, generator=random)
+    size = config.num_experts // config.num_groups
+    order = torch.randperm(config.num_groups, generator=random).tolist()
+    return torch.cat([group * size + torch.randperm(size, generator=random) for group in order])
 
 
 def route(config: Config, rank: int, ranks: int) -> Routing:
@@ -93,27 +102,43 @@ def _within_groups(config: Config, scores: torch.Tensor) -> torch.Tensor:
 
 _CALIBRATION_TOKENS = 4096
 _BISECTIONS = 24
-_LARGEST_FACTOR = 100.0
+_USUAL_FACTOR, _LARGEST_FACTOR = 100.0, 1e8
 
 
 @functools.lru_cache(maxsize=4)
 def _factor(config: Config, ranks: int) -> float:
     """By what the first rank's scores are multiplied to get the ratio. Found by counting, hence exact."""
+    if config.imbalance <= 1 or ranks == 1:
+        return 1.0
     first = config.num_experts // ranks
     random = generator(config.seed, "imbalance")
     scores = torch.rand((_CALIBRATION_TOKENS, config.num_experts), generator=random, dtype=torch.float64)
-    low, high = 1.0, _LARGEST_FACTOR
-    for _ in range(_BISECTIONS if config.imbalance > 1 and ranks > 1 else 0):
-        middle = (low + high) / 2
+
+    def more_than_asked(factor: float) -> bool:
         tried = scores.clone()
-        tried[:, :first] *= middle
+        tried[:, :first] *= factor
         rank_of = torch.topk(tried, config.num_topk, dim=1).indices // first
         tokens = [int((rank_of == rank).any(dim=1).sum()) for rank in range(ranks)]
-        if tokens[0] * (ranks - 1) > sum(tokens[1:]) * config.imbalance:
-            high = middle
-        else:
-            low = middle
+        return tokens[0] * (ranks - 1) > sum(tokens[1:]) * config.imbalance
+
+    low, high = 1.0, _USUAL_FACTOR
+    while high < _LARGEST_FACTOR and not more_than_asked(high):
+        high *= 100
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if more_than_asked(middle) else (middle, high)
     return low
+
+
+def reached_imbalance(config: Config, routings: list[Routing]) -> float | None:
+    """Tokens that reach the first rank, over the mean of the others; None where no other gets any."""
+    local_experts = config.num_experts // len(routings)
+    ranks_of = [routing.topk_idx // local_experts for routing in routings]
+    tokens = [
+        sum(int((rank_of == rank).any(dim=1).sum()) for rank_of in ranks_of) for rank in range(len(routings))
+    ]
+    others = sum(tokens[1:])
+    return tokens[0] * (len(tokens) - 1) / others if others else None
 
 
 def _from_trace(config: Config, rank: int, ranks: int) -> torch.Tensor:
