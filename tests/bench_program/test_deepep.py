@@ -97,11 +97,29 @@ def test_every_path_is_checked(forked: Forked, tmp_path: Path, config: dict[str,
     if config.get("mode"):
         [own] = [record["own_test"] for record in primary if record["own_test"]]  # the CPU has no kernels
         assert own["call"] == "dispatch, then combine, the test's tokens and routing"
+        assert own["method"].startswith("as tests/legacy/ of DeepEP 2: ")
+    assert all(record["kernel_time"] is record["epilogue_time"] is None for record in records)
+    unknown = {name(record) for record in records if "not known: kernel times: " in "".join(record["notes"])}
+    assert unknown == {name(record) for record in records if not record["baseline"]} - {("both", None)}
+    unknown = {name(record) for record in records if "not known: own_test, or " in "".join(record["notes"])}
+    if config.get("mode"):
+        assert unknown == {("dispatch", None), ("combine", None)}
+    elif resolved == "deepep_v2":
+        assert unknown == {("dispatch", "counts"), ("dispatch", "cached"), ("combine", None)}
+    else:
+        assert not unknown
     if config.get("use_logfmt"):
         # 10 bits per value and 4 bytes per 128 of them; the baselines send bfloat16
         rows = 2 * 24 * 4
         sizes = {record["baseline"]: record["bytes"]["global"] for record in records if is_combine(record)}
         assert sizes == {False: rows * (2048 * 10 // 8 + 2048 // 128 * 4), True: rows * 2048 * 2}
+        # DeepEP's low latency sends float32 scales all the same, NCCL what it is given
+        sizes = {
+            record["baseline"]: record["bytes"]["global"]
+            for record in records
+            if record["operation"] == "dispatch"
+        }
+        assert sizes == {False: rows * (2048 + 2048 // 128 * 4), True: rows * (2048 + 2048 // 128)}
     tuned = list(done.folders[0].glob("results/*/tuning.json"))
     assert len(tuned) == int(bool(config.get("enable_tuning")))
     if tuned:
@@ -118,13 +136,19 @@ def is_combine(record: dict[str, Any]) -> bool:
     return bool(record["operation"] == "combine")
 
 
+def name(record: dict[str, Any]) -> tuple[str, str | None]:
+    return record["operation"], record["variant"]
+
+
 def check_own_tests(records: list[dict[str, Any]]) -> None:
-    own = {record["operation"]: record["own_test"] for record in records if record["primary"]}
+    own = {name(record): record["own_test"] for record in records if record["own_test"]}
+    # V1's test repeats a dispatch by its handle
+    assert set(own) == {("dispatch", "cached"), ("combine", None)}
     # rank 0's rows, its own share included, as V1's test counts fp8: scales as float32
     received = records[0]["per_rank"][0]["bytes_received"]
-    assert own["dispatch"]["nvl_bytes"] == pytest.approx(received)
-    assert own["combine"]["nvl_bytes"] == pytest.approx(received / (512 + 16) * 1024)
-    assert own["dispatch"]["counting"] == "v1_intranode"
+    assert own["dispatch", "cached"]["nvl_bytes"] == pytest.approx(received)
+    assert own["combine", None]["nvl_bytes"] == pytest.approx(received / (512 + 16) * 1024)
+    assert own["dispatch", "cached"]["counting"] == "v1_intranode"
 
 
 def test_a_compiler_that_keeps_all_threads_waiting_is_no_lost_rank(forked: Forked, tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ class Config:
         return self.data_type == "fp8"
 
     @property
+    def deepep(self) -> bool:
+        """Whether DeepEP moves the tokens, or its stand-in."""
+        return self.backend.startswith("deepep")
+
+    @property
     def stall_s(self) -> float:
         return self.process_group_timeout_s if self.stall_timeout_s is None else self.stall_timeout_s
 

@@ -16,6 +16,7 @@ from .world import World
 
 FLUSH_BYTES = 256 * 10**6  # more than the L2 cache of any GPU
 _HIDE_HOST_CYCLES = 1_000_000  # about half a millisecond: the CPU is far ahead of the GPU by then
+_SETTLE_CYCLES = 20_000_000  # about 10 ms, as deep_ep/utils/testing.py of DeepEP 2 has it
 _BUSY_SIZE = 8192  # a float32 product of this size keeps a GPU busy for some 20 ms
 
 
@@ -68,6 +69,10 @@ class Device(ABC):
         """On the device alone: what is started after it begins at the same time on all ranks."""
 
     @abstractmethod
+    def settle(self) -> None:
+        """What tests of DeepEP 2 do before each profiled call: flush, some 10 ms of sleep, meet."""
+
+    @abstractmethod
     def stay_busy(self) -> None:
         """Some 20 ms of work on the current stream."""
 
@@ -76,8 +81,13 @@ class Device(ABC):
         """Empty the caches."""
 
     @abstractmethod
-    def back_to_back(self, call: Callable[[], object], warmups: int, calls: int) -> list[float]:
-        """Seconds of each of ``calls`` calls, one right after the other without any barrier."""
+    def back_to_back(
+        self, call: Callable[[], object], warmups: int, calls: int, flush_each: bool = False
+    ) -> list[float]:
+        """Seconds of each of ``calls`` calls, one right after the other without any barrier.
+
+        flush_each: empty the caches before each call, outside of its time, not only before the first.
+        """
 
     @abstractmethod
     def kernel_times(
@@ -113,13 +123,18 @@ class CpuDevice(Device):
     def meet(self) -> None:
         dist.barrier()
 
+    def settle(self) -> None:
+        dist.barrier()
+
     def stay_busy(self) -> None:
         return None
 
     def flush(self) -> None:
         return None
 
-    def back_to_back(self, call: Callable[[], object], warmups: int, calls: int) -> list[float]:
+    def back_to_back(
+        self, call: Callable[[], object], warmups: int, calls: int, flush_each: bool = False
+    ) -> list[float]:
         times = []
         for number in range(warmups + calls):
             start = time.perf_counter()
@@ -169,6 +184,11 @@ class CudaDevice(Device):
     def meet(self) -> None:
         dist.all_reduce(self._kept("one", 1, torch.float32))
 
+    def settle(self) -> None:
+        self.flush()
+        torch.cuda._sleep(_SETTLE_CYCLES)
+        self.meet()
+
     def stay_busy(self) -> None:
         shape = (_BUSY_SIZE, _BUSY_SIZE)
         left = torch.randn(shape, dtype=torch.float32, device=self.torch_device)
@@ -178,15 +198,20 @@ class CudaDevice(Device):
     def flush(self) -> None:
         self._kept("flush", FLUSH_BYTES // 4, torch.int32).zero_()
 
-    def back_to_back(self, call: Callable[[], object], warmups: int, calls: int) -> list[float]:
+    def back_to_back(
+        self, call: Callable[[], object], warmups: int, calls: int, flush_each: bool = False
+    ) -> list[float]:
         torch.cuda.synchronize()
         for _ in range(warmups):
             call()
-        self.flush()
+        if not flush_each:
+            self.flush()
         pairs = [
             (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)
         ]
         for start, end in pairs:
+            if flush_each:
+                self.flush()
             start.record()
             call()
             end.record()

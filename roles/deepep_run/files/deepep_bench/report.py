@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from . import RECORD_SCHEMA
-from .backends.base import Backend, OwnTest
+from .backends.base import Backend, OwnTest, OwnTests
 from .config import Config
+from .kernels import KernelTimes, of_slowest
 from .modes.base import Measurement
 from .reference import DESCRIPTION, Checked
 from .routing import Routing, digest, reached_imbalance
@@ -32,9 +33,9 @@ GIGA = 1e9
 class RankReport:
     """What one rank has to say.
 
-    times: seconds of each iteration; before, after: the checks; all by Measurement.name. own: as DeepEP's
-    own test measures, by operation. evidence: of this process, and of its host from the host's first rank.
-    links: seconds of the link probe's rounds (link_probe.py).
+    times: seconds of each iteration; before, after: the checks; kernels: of those that are known; all by
+    Measurement.name. own: as DeepEP's own tests measure. evidence: of this process, and of its host from the
+    host's first rank. links: seconds of the link probe's rounds (link_probe.py).
     """
 
     rank: int
@@ -43,7 +44,8 @@ class RankReport:
     times: dict[str, list[float]]
     before: dict[str, Checked]
     after: dict[str, Checked]
-    own: dict[str, OwnTest] = field(default_factory=dict)
+    own: OwnTests = field(default_factory=OwnTests)
+    kernels: dict[str, KernelTimes] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
     links: list[float] = field(default_factory=list)
 
@@ -63,7 +65,10 @@ class RankReport:
             value["times"],
             checks["before"],
             checks["after"],
-            {name: OwnTest(**own) for name, own in value["own"].items()},
+            OwnTests(
+                {name: OwnTest(**own) for name, own in value["own"]["found"].items()}, value["own"]["missing"]
+            ),
+            {name: KernelTimes(**times) for name, times in value["kernels"].items()},
             value["evidence"],
             value["links"],
         )
@@ -85,7 +90,7 @@ class Circumstances:
 def records(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> list[dict[str, Any]]:
     """One record per measurement, in the order in which they were timed."""
     rows = rows_between_ranks(about.config, about.routings)
-    # what the baselines send back is never packed by LogFMT
+    # the baselines' scales and results are not packed as DeepEP packs them
     traffic = {
         baseline: traffic_by_operation(_as_sent(about.config, baseline), rows) for baseline in (False, True)
     }
@@ -97,7 +102,7 @@ def records(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> 
 
 
 def _as_sent(config: Config, baseline: bool) -> Config:
-    return dataclasses.replace(config, use_logfmt=False) if baseline else config
+    return dataclasses.replace(config, use_logfmt=False, backend="nccl") if baseline else config
 
 
 def _routing(about: Circumstances) -> dict[str, Any]:
@@ -127,6 +132,7 @@ def _record(
     iterations = slowest([rank.times[measurement.name] for rank in ranks])
     summary = summarise(iterations)
     own = _own_tests(measurement, ranks)
+    kernels = _kernels(measurement, ranks)
     wire = _wire(about, backend, measurement, summary.median)
     return {
         "schema": RECORD_SCHEMA,
@@ -156,7 +162,8 @@ def _record(
         "requested_num_warmups": config.requested_num_warmups,
         "requested_num_iterations": config.requested_num_iterations,
         "total_time": sum(iterations) * measurement.calls,
-        "kernel_time": own[0].parts.get("kernel") if own else None,
+        "kernel_time": kernels.get("kernel"),
+        "epilogue_time": kernels.get("epilogue"),
         "timing": measurement.timing,
         "counting": own[0].counting if own and not backend.stand_in else None,
         "own_test": _own_test_json(own) if own else None,
@@ -179,17 +186,37 @@ def _record(
         "versions": about.versions,
         "timestamp": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "result_dir": about.result_dir,
-        "notes": [*about.notes, *_notes_of(measurement)],
+        "notes": [*about.notes, *_notes_of(measurement), *_missing(measurement, ranks)],
     }
 
 
 def _own_tests(measurement: Measurement, ranks: list[RankReport]) -> list[OwnTest]:
-    """Every rank's, in rank order; empty where DeepEP's own test measures something else."""
-    if measurement.baseline or measurement.variant == "eager":
-        return []
-    if not all(measurement.operation in rank.own for rank in ranks):
-        return []
-    return [rank.own[measurement.operation] for rank in ranks]
+    """Every rank's, in rank order; empty where DeepEP's tests have no such call, or a rank has no figure."""
+    found = [rank.own.found.get(measurement.name) for rank in ranks]
+    return [each for each in found if each is not None] if None not in found else []
+
+
+def _kernels(measurement: Measurement, ranks: list[RankReport]) -> dict[str, float]:
+    """As kernels.of_slowest; empty where nobody profiled."""
+    found = [rank.kernels[measurement.name] for rank in ranks if measurement.name in rank.kernels]
+    return of_slowest(found) if found else {}
+
+
+def _missing(measurement: Measurement, ranks: list[RankReport]) -> list[str]:
+    """A sentence per kind of figure that a rank could not give: it is null, or without a part, for all."""
+    name = measurement.name
+    kinds = {
+        "own_test, or a part of it": [rank.own.missing.get(name, []) for rank in ranks],
+        "kernel times": [rank.kernels[name].missing if name in rank.kernels else [] for rank in ranks],
+    }
+    notes = []
+    for kind, of_ranks in kinds.items():
+        told = [(rank, sentences) for rank, sentences in enumerate(of_ranks) if sentences]
+        if told:
+            rank, sentences = told[0]
+            more = f" and {len(told) - 1} more" if len(told) > 1 else ""
+            notes.append(f"not known: {kind}: {'; '.join(sentences)} (on rank {rank}{more})")
+    return notes
 
 
 def _bandwidth(own: OwnTest, link: str) -> float | None:
@@ -241,18 +268,22 @@ def marks(ranks: list[RankReport]) -> list[str]:
 
 
 def _notes_of(measurement: Measurement) -> list[str]:
+    found = []
     if measurement.baseline:
         what = {
             "alltoall": "the all-to-all of the same bytes alone, packed beforehand",
             "gather_scatter": "the all-to-all with the gather, scatter and sum that a model needs around it",
             "counts": "layout, exchange of the counts, gather, all-to-all and scatter, with a CPU sync",
         }
-        return [f"baseline, not DeepEP: {what[str(measurement.variant)]}"]
+        found.append(f"baseline, not DeepEP: {what[str(measurement.variant)]}")
     if measurement.variant == "eager":
-        return ["launched call by call: mostly the time that the CPU needs to launch"]
+        found.append("launched call by call: mostly the time that the CPU needs to launch")
     if measurement.timing == "graph":
-        return [f"mean of {measurement.calls} operations in one CUDA graph"]
-    return []
+        found.append(
+            f"mean of {measurement.calls} operations in one CUDA graph, caches flushed before the graph: all "
+            "but its first find them warm; minimum, maximum and percentiles are of such means"
+        )
+    return found
 
 
 def evidence(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> dict[str, Any]:

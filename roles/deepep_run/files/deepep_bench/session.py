@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import affinity, evidence, link_probe, matrix, profiler, report, store
+from . import affinity, evidence, kernels, link_probe, matrix, profiler, report, store
 from .backends import backend_class
 from .backends.base import Backend
 from .backends.deepep_base import DeepEPBase
@@ -112,6 +112,7 @@ class _Session:
             times = {each.name: self._time(each) for each in measurements}
         self._phase("own_tests")
         self._watch.set_apart(True)  # these keep the GPU busy in between, which takes it to its power limit
+        profiled = self._kernels(measurements)
         own = mode.own_tests(self._live.tick)
         self._watch.set_apart(False)
         gc.enable()
@@ -137,7 +138,16 @@ class _Session:
         self._phase("write")
         world = self._world
         mine = report.RankReport(
-            world.rank, world.host, world.local_rank, times, before, after, own, self._evidence(place), links
+            world.rank,
+            world.host,
+            world.local_rank,
+            times,
+            before,
+            after,
+            own,
+            profiled,
+            self._evidence(place),
+            links,
         )
         self._write(mine, measurements, mode)
         store.wait_for_all(self._store, self._world, "written")
@@ -149,6 +159,15 @@ class _Session:
             self._write_marker()
         store.wait_for_all(self._store, self._world, "end")
         self._progress.show("done")
+
+    def _kernels(self, measurements: list[Measurement]) -> dict[str, kernels.KernelTimes]:
+        """Of every measurement whose kernels are known, by its name."""
+        found = {}
+        for each in measurements:
+            if each.kernels:
+                self._live.tick(f"kernels of {each.name}")
+                found[each.name] = kernels.profile(self._backend.device_of_rank, each)
+        return found
 
     def _tuned(self, mode: Mode) -> dict[str, Checked] | None:
         """Search the settings, then check again with them; None where there was nothing to search."""

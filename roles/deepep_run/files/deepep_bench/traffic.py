@@ -43,8 +43,14 @@ def dispatch_row_bytes(config: Config) -> int:
     """Of one token: its values and, with fp8, its scales; routing and headers are not counted."""
     if not config.fp8:
         return _BFLOAT16_BYTES * config.hidden_size
-    scale_bytes = 1 if config.use_ue8m0 else 4
-    return config.hidden_size + config.hidden_size // CHANNELS_PER_SCALE * scale_bytes
+    return config.hidden_size + config.hidden_size // CHANNELS_PER_SCALE * scale_bytes(config)
+
+
+def scale_bytes(config: Config) -> int:
+    """Of one fp8 scale as it is sent. DeepEP's low latency sends float32 and makes UE8M0 at the receiver."""
+    if config.use_ue8m0 and not (config.mode == "low_latency" and config.deepep):
+        return 1
+    return 4
 
 
 def combine_row_bytes(config: Config) -> int:

@@ -7,8 +7,8 @@ checks, timing and records do not know who moved the tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Callable
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
 
 import torch
 
@@ -16,6 +16,10 @@ from ..config import Config
 from ..device import Device
 from ..tuning import Tuned
 from ..world import World
+
+Kernels = Mapping[str, str]
+"""Parts of the names of the kernels of one call, each of which runs once: ``kernel``, the one that moves the
+rows, and ``epilogue``, where another one follows it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,17 @@ class OwnTest:
 
 
 @dataclass(frozen=True)
+class OwnTests:
+    """By Measurement.name, of those measurements whose call a test of DeepEP has.
+
+    missing: what could not be had and why, in words, for the notes.
+    """
+
+    found: dict[str, OwnTest] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What DeepEP's own tests call with, as a mode has it: the last dispatch and the experts' results."""
 
@@ -91,6 +106,7 @@ class StandardExchange(ABC):
 
     can_repeat = False  # whether ``repeat`` exists
     compiles = False  # whether kernels are compiled when they are first called
+    kernels: Mapping[str, Kernels] = {}  # of each operation
 
     def prepare(self, payload: Payload) -> Any:
         """The payload in the form that ``dispatch`` takes, made once and not timed."""
@@ -132,9 +148,9 @@ class StandardExchange(ABC):
     def combine(self, y: torch.Tensor, received: Any) -> torch.Tensor:
         """bfloat16 [tokens, hidden]: the sum of the ranks' partial results y (bfloat16, rows as received)."""
 
-    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
-        """By operation; empty where DeepEP has no test of this kind. ``tick`` says what is done next."""
-        return {}
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
+        """Empty where DeepEP has no test of this kind. ``tick`` says what is done next."""
+        return OwnTests()
 
 
 class LowLatencyExchange(ABC):
@@ -143,6 +159,7 @@ class LowLatencyExchange(ABC):
     can_capture = False  # whether calls may be captured into a CUDA graph
     can_split = False  # whether ``send`` exists
     has_own_tests = False  # whether DeepEP has a test of this kind
+    kernels: Mapping[str, Kernels] = {}  # of dispatch and combine
 
     @abstractmethod
     def dispatch(self, x: torch.Tensor, topk_idx: torch.Tensor) -> Any:
@@ -175,8 +192,8 @@ class LowLatencyExchange(ABC):
         """As ``combine``, but only sends; what is returned second receives."""
         raise NotImplementedError
 
-    def own_tests(self, inputs: Inputs, whose: str, tick: Callable[[str], None]) -> dict[str, OwnTest]:
-        """By operation. ``whose`` tokens and routing the inputs are; ``tick`` says what is done next."""
+    def own_tests(self, inputs: Inputs, whose: str, tick: Callable[[str], None]) -> OwnTests:
+        """``whose`` tokens and routing the inputs are; ``tick`` says what is done next."""
         raise NotImplementedError
 
 

@@ -8,11 +8,12 @@ from typing import Any, Callable
 
 import torch
 
-from ..config import Config
+from ..config import CHANNELS_PER_SCALE, Config
 from ..device import Device
 from ..kernel_limits import V1_DEFAULT_SMS, refuse, v1_problems
 from ..links import rdma_ports, settle_nvshmem
-from ..own_test import BACK_TO_BACK, PROFILED_CALLS, PROFILED_TOGETHER, back_to_back, kernel_parts, mean
+from ..own_test import PROFILED_CALLS, TESTS_OF_1, TESTS_OF_2, V1Tests, kernel_parts, mean, seen
+from ..traffic import scale_bytes
 from ..tuning import Candidate, Chunks, Tuned, best, slowest_mean, sm_counts
 from ..world import World
 from .base import (
@@ -20,6 +21,7 @@ from .base import (
     LowLatencyExchange,
     LowLatencyReceived,
     OwnTest,
+    OwnTests,
     Payload,
     StandardExchange,
     StandardReceived,
@@ -32,6 +34,8 @@ _HEADER_BYTES = 16  # what V1's test counts besides values and scales of a low-l
 _DEFAULT_RDMA_CHUNK = 6
 _RDMA_BUFFER = 128
 _COUNT_MASK = (1 << 32) - 1
+_OWN_NAMES = {"dispatch": "dispatch/cached", "combine": "combine"}  # of the measurements with the same call
+_KERNELS = {name: {"kernel": f"::{name}<"} for name in ("dispatch", "combine")}
 
 
 class DeepEPV1Backend(DeepEPBase):
@@ -97,12 +101,19 @@ class DeepEPV1Backend(DeepEPBase):
             self._settings,
             self._sms,
             self._sms_tried,
+            self._tests(),
         )
         return self._standard
 
     def low_latency(self) -> LowLatencyExchange:
         index_type = getattr(self._package.module, "topk_idx_t", torch.int64)
-        return _LowLatency(self.config, self.world, self._buffer, self.device_of_rank, index_type)
+        return _LowLatency(
+            self.config, self.world, self._buffer, self.device_of_rank, index_type, self._tests()
+        )
+
+    def _tests(self) -> V1Tests:
+        """Those that came with the installed package."""
+        return TESTS_OF_2 if self._package.elastic else TESTS_OF_1
 
     def effective(self) -> dict[str, Any]:
         found: dict[str, Any] = {"num_nvl_bytes": self._nvl_bytes, "num_rdma_bytes": self._rdma_bytes}
@@ -166,6 +177,7 @@ class _Dispatched:
 
 class _Standard(StandardExchange):
     can_repeat = True
+    kernels = _KERNELS
 
     def __init__(
         self,
@@ -176,6 +188,7 @@ class _Standard(StandardExchange):
         settings: _Settings,
         num_sms: int,
         sms_tried: list[int],
+        tests: V1Tests,
     ) -> None:
         self._config = config
         self._world = world
@@ -183,6 +196,7 @@ class _Standard(StandardExchange):
         self._device = device
         self._settings = settings
         self._sms_tried = sms_tried
+        self._tests = tests
         self._use(num_sms, Chunks.parse(config.dispatch_chunks), Chunks.parse(config.combine_chunks))
 
     def _use(self, num_sms: int, dispatch: Chunks | None, combine: Chunks | None) -> None:
@@ -280,66 +294,56 @@ class _Standard(StandardExchange):
         combined: torch.Tensor = self._buffer.combine(y, received.handle, config=self._combine_config)[0]
         return combined
 
-    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+    def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
+        """Dispatch by its cached handle, combine without weights: what the tests time."""
         if self._world.size > _GROUP:
             return self._internode_tests(inputs, tick)
         rows, hidden = inputs.y.shape
         bfloat16_bytes = 2.0 * rows * hidden
-        factor = (1 + 4 / 128) / 2 if self._config.fp8 else 1.0
-        handle = inputs.received.handle
-
-        def dispatch() -> object:
-            return self._buffer.dispatch(inputs.x, handle=handle, config=self._dispatch_config)
-
-        def combine() -> object:
-            return self._buffer.combine(inputs.y, handle, config=self._combine_config)
-
         found = {}
-        for name, call, text, size in (
-            ("dispatch", dispatch, "cached handle", bfloat16_bytes * factor),
-            ("combine", combine, "without weights", bfloat16_bytes),
+        for name, text, factor in (
+            ("dispatch", "cached handle", self._dispatch_factor()),
+            ("combine", "without weights", 1.0),
         ):
             tick(f"as DeepEP's own test: {name}")
-            seconds = back_to_back(self._device, call)
+            call = self._own_call(name, inputs)
+            seconds = self._tests.mean_time(self._device, call)
             text = f"{text}, {self._chunks_text(name)}"
-            found[name] = OwnTest("v1_intranode", text, BACK_TO_BACK, seconds, size, None, {})
-        return found
+            found[_OWN_NAMES[name]] = OwnTest(
+                "v1_intranode", text, self._tests.events, seconds, bfloat16_bytes * factor, None, {}
+            )
+        return OwnTests(found)
 
-    def _internode_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+    def _internode_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
         rows, hidden = inputs.y.shape
-        factor = (1 + 4 / 128) / 2 if self._config.fp8 else 1.0
         hosts = inputs.topk_idx // (self._config.num_experts // (self._world.size // _GROUP))
         sent = sum(int((hosts == host).any(dim=1).sum()) for host in range(self._world.size // _GROUP))
-        handle = inputs.received.handle
-
-        def dispatch() -> object:
-            return self._buffer.dispatch(inputs.x, handle=handle, config=self._dispatch_config)
-
-        def combine() -> object:
-            return self._buffer.combine(inputs.y, handle, config=self._combine_config)
-
-        found = {}
-        for name, call, size in (
-            ("dispatch", dispatch, 2.0 * hidden * factor),
-            ("combine", combine, 2.0 * hidden),
-        ):
+        tests = OwnTests()
+        for name, factor in (("dispatch", self._dispatch_factor()), ("combine", 1.0)):
             tick(f"as DeepEP's own test: {name}")
-            times = self._device.kernel_times(
-                call,
-                {"kernel": f"::{name}<", "notify": "notify"},
-                PROFILED_CALLS,
-                before_all=lambda: None,
-                before_each=lambda: None,
-                warm=False,
-            )
-            if not times.get("kernel"):
+            call = self._own_call(name, inputs)
+            kernels = _KERNELS[name]
+            times = self._tests.kernels_unmet(self._device, call, {**kernels, "notify": "notify"})
+            counted, missing = seen(times, kernels, PROFILED_CALLS)
+            if missing:
+                tests.missing[_OWN_NAMES[name]] = list(missing.values())
                 continue
-            parts = {key: mean(values) for key, values in times.items() if values}
-            text = f"cached handle, {self._chunks_text(name)}"
-            found[name] = OwnTest(
-                "v1_internode", text, PROFILED_TOGETHER, parts["kernel"], rows * size, sent * size, parts
+            parts = {key: mean(values) for key, values in {**times, **counted}.items() if values}
+            text, size = f"cached handle, {self._chunks_text(name)}", 2.0 * hidden * factor
+            tests.found[_OWN_NAMES[name]] = OwnTest(
+                "v1_internode", text, self._tests.unmet, parts["kernel"], rows * size, sent * size, parts
             )
-        return found
+        return tests
+
+    def _own_call(self, name: str, inputs: Inputs) -> Callable[[], object]:
+        config = self._dispatch_config if name == "dispatch" else self._combine_config
+        return self._call(name, inputs, inputs.received, config)
+
+    def _dispatch_factor(self) -> float:
+        """Bytes of a row over those in bfloat16, as the tests have it; they know no scales of one byte."""
+        if not self._config.fp8:
+            return 1.0
+        return (1 + scale_bytes(self._config) / CHANNELS_PER_SCALE) / 2
 
 
 @dataclass(frozen=True)
@@ -354,15 +358,23 @@ class _Slots:
 class _LowLatency(LowLatencyExchange):
     can_split = True
     has_own_tests = True
+    kernels = _KERNELS
 
     def __init__(
-        self, config: Config, world: World, buffer: Any, device: Device, index_type: torch.dtype
+        self,
+        config: Config,
+        world: World,
+        buffer: Any,
+        device: Device,
+        index_type: torch.dtype,
+        tests: V1Tests,
     ) -> None:
         self._config = config
         self._world = world
         self._buffer = buffer
         self._device = device
         self._index_type = index_type
+        self._tests = tests
         self._calls = 0
         self.can_capture = device.graphs
 
@@ -437,7 +449,7 @@ class _LowLatency(LowLatencyExchange):
         )
         return combined, receive
 
-    def own_tests(self, inputs: Inputs, whose: str, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+    def own_tests(self, inputs: Inputs, whose: str, tick: Callable[[str], None]) -> OwnTests:
         hidden = self._config.hidden_size
         selections = int((inputs.topk_idx >= 0).sum())
         value_bytes = hidden + hidden / 128 * 4 + _HEADER_BYTES if self._config.fp8 else 2.0 * hidden
@@ -469,30 +481,22 @@ class _LowLatency(LowLatencyExchange):
 
         tick("as DeepEP's own test: both")
         text = f"dispatch, then combine, {whose}"
-        found = {"both": test("both", text, BACK_TO_BACK, back_to_back(self._device, both), {})}
-        kernels = {name: f"::{name}<" for name in sizes}
+        tests, device = OwnTests(), self._device
+        seconds = self._tests.mean_time(device, both)
+        tests.found["both"] = test("both", text, self._tests.events, seconds, {})
+        kernels = {name: _KERNELS[name]["kernel"] for name in sizes}
         tick("as DeepEP's own test: kernels")
-        whole = self._profile(both, kernels)
+        whole, missing = seen(self._tests.kernels_met(device, both, kernels), kernels, PROFILED_CALLS)
         tick("as DeepEP's own test: send and receive")
-        split = self._profile(apart, kernels)
+        phases, lost = seen(self._tests.kernels_met(device, apart, kernels), kernels, 2 * PROFILED_CALLS)
         for name in sizes:
-            times, phases = whole.get(name, []), split.get(name, [])
-            if len(times) != PROFILED_CALLS:
-                continue  # the profiler saw something else: no figure is better than a wrong one
-            parts = kernel_parts(times)
-            if len(phases) == 2 * PROFILED_CALLS:
-                parts.update(send=mean(phases[0::2]), receive=mean(phases[1::2]))
-            found[name] = test(name, text, PROFILED_TOGETHER, parts["kernel"], parts)
-        return found
-
-    def _profile(self, call: Callable[[], object], kernels: dict[str, str]) -> dict[str, list[float]]:
-        device = self._device
-
-        def before_all() -> None:
-            # the CPU gets ahead of the GPU, and all ranks begin together
-            device.stay_busy()
-            device.meet()
-
-        return device.kernel_times(
-            call, kernels, PROFILED_CALLS, before_all, before_each=lambda: None, warm=False
-        )
+            sentences = [each[name] for each in (missing, lost) if name in each]
+            if sentences:
+                tests.missing[name] = sentences
+            if name not in whole:
+                continue
+            parts = kernel_parts(whole[name])
+            if name in phases:
+                parts.update(send=mean(phases[name][0::2]), receive=mean(phases[name][1::2]))
+            tests.found[name] = test(name, text, self._tests.met, parts["kernel"], parts)
+        return tests

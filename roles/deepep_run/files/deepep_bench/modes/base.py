@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 import torch
 
-from ..backends.base import Backend, OwnTest
+from ..backends.base import Backend, Kernels, OwnTests
 from ..config import Config
 from ..faults import Faults
 from ..quantize import dequantize
@@ -26,7 +26,8 @@ class Measurement:
 
     timing: wall, events or graph. call: one iteration, of ``calls`` operations. prepare: before the first
     iteration of a series. hide_host: keep the CPU's launches out of the time. primary: the figure of its
-    operation; the others stand beside it. baseline: not DeepEP but what it is compared with.
+    operation; the others stand beside it. baseline: not DeepEP but what it is compared with. kernels: of one
+    operation, where they are known.
     """
 
     operation: str
@@ -38,6 +39,7 @@ class Measurement:
     hide_host: bool = True
     primary: bool = True
     baseline: bool = False
+    kernels: Kernels = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -96,8 +98,8 @@ class Mode(ABC):
         return None
 
     @abstractmethod
-    def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
-        """What DeepEP's own tests would print, by operation. Call ``check`` first."""
+    def own_tests(self, tick: Callable[[str], None]) -> OwnTests:
+        """What DeepEP's own tests would print. Call ``check`` first."""
 
 
 def run_experts(

@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import torch
 
-from ..backends.base import Backend, Inputs, LowLatencyReceived, OwnTest
+from ..backends.base import Backend, Inputs, LowLatencyReceived, OwnTests
 from ..config import Config
 from ..faults import Faults
 from ..graphs import CapturedCalls
@@ -34,13 +34,19 @@ class LowLatencyMode(Mode):
 
     def measurements(self) -> list[Measurement]:
         calls = {"dispatch": self._dispatch, "combine": self._combine, "both": self._both}
-        if not self._graphs:
-            return [Measurement(name, None, self._timing, call) for name, call in calls.items()]
         found = []
         for name, call in calls.items():
-            graph = self._graphs[name]
-            found.append(Measurement(name, None, "graph", graph.replay, graph.calls, prepare=self._take_turn))
-            found.append(Measurement(name, "eager", self._timing, call, hide_host=False, primary=False))
+            kernels, graph = self._exchange.kernels.get(name, {}), self._graphs.get(name)
+            if graph is None:
+                found.append(Measurement(name, None, self._timing, call, kernels=kernels))
+                continue
+            found.append(
+                Measurement(name, None, "graph", graph.replay, graph.calls, self._take_turn, kernels=kernels)
+            )
+            eager = Measurement(
+                name, "eager", self._timing, call, hide_host=False, primary=False, kernels=kernels
+            )
+            found.append(eager)
         return found
 
     def check(self, phase: str) -> dict[str, Checked]:
@@ -65,9 +71,9 @@ class LowLatencyMode(Mode):
         self._graphs.clear()
         self._received = self._for_y = None
 
-    def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+    def own_tests(self, tick: Callable[[str], None]) -> OwnTests:
         if not self._exchange.has_own_tests:
-            return {}
+            return OwnTests()
         if self.config.routing != "uniform":
             inputs = Inputs(self.x, self.topk_idx, self.topk_weights, self._for_y, self._y)
             return self._exchange.own_tests(inputs, "this run's routing", tick)

@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import torch
 
-from ..backends.base import Backend, Inputs, OwnTest, Payload, StandardReceived
+from ..backends.base import Backend, Inputs, OwnTests, Payload, StandardReceived
 from ..config import Config
 from ..faults import Faults
 from ..quantize import quantize
@@ -41,10 +41,14 @@ class StandardMode(Mode):
         self._exchange.warm_up(self._prepared, self.topk_idx, self.topk_weights, tick)
 
     def measurements(self) -> list[Measurement]:
-        found = [Measurement("dispatch", "counts", self._timing, self._dispatch)]
+        known, timing = self._exchange.kernels, self._timing
+        dispatch, combine = known.get("dispatch", {}), known.get("combine", {})
+        found = [Measurement("dispatch", "counts", timing, self._dispatch, kernels=dispatch)]
         if self._exchange.can_repeat:
-            found.append(Measurement("dispatch", "cached", self._timing, self._repeat, primary=False))
-        return [*found, Measurement("combine", None, self._timing, self._combine)]
+            found.append(
+                Measurement("dispatch", "cached", timing, self._repeat, primary=False, kernels=dispatch)
+            )
+        return [*found, Measurement("combine", None, timing, self._combine, kernels=combine)]
 
     def check(self, phase: str) -> dict[str, Checked]:
         received = self._exchange.readable(self._dispatch())
@@ -61,7 +65,7 @@ class StandardMode(Mode):
         found["combine"] = self.reference.check_combine(combined)
         return found
 
-    def own_tests(self, tick: Callable[[str], None]) -> dict[str, OwnTest]:
+    def own_tests(self, tick: Callable[[str], None]) -> OwnTests:
         return self._exchange.own_tests(self._inputs(), tick)
 
     def tune(self, tick: Callable[[str], None]) -> Tuned | None:
