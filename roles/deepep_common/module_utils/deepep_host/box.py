@@ -18,8 +18,8 @@ from .files import now_iso, read_json, write_json
 UNPACK_S = 3600.0
 """How long unpacking an image may take; the run's own deadline is usually earlier."""
 
-STACKS_S = 12.0
-"""How long the stacks of all processes may take; a little longer than stacks.TIMEOUT_S."""
+HANDOVER_S = 0.5
+"""So much earlier than here is the end inside, so that what it wrote is there in time."""
 
 SETTLE_S = 2.0
 """Beyond the grace: for the container to end by itself once its program has."""
@@ -153,20 +153,20 @@ class Box:
         pid = int(((found or {}).get("State") or {}).get("Pid") or 0)
         return [pid, *processes.descendants(pid)] if pid else []
 
-    def stacks(self) -> str | None:
+    def stacks(self, end: float) -> str | None:
         """Has the image's own py-spy, where it has one, write stacks.txt; returns what was used, or None.
 
-        py-spy of the host knows neither the container's pids nor its files.
+        py-spy of the host knows neither the container's pids nor its files. ``end``: a monotonic time.
         """
         inside = self._folder / "inside.json"
         if self._alive is None or not (read_json(inside) or {}).get("py_spy"):
             return None
-        os.write(self._alive, b"stacks")
-        end = time.monotonic() + STACKS_S
+        before = (read_json(inside) or {}).get("stacks_at")
+        os.write(self._alive, f"{max(HANDOVER_S, end - time.monotonic() - HANDOVER_S):.1f}\n".encode())
         while time.monotonic() < end:
-            told = (read_json(inside) or {}).get("stacks")
-            if told:
-                return f"{told} of the image"
+            told = read_json(inside) or {}
+            if told.get("stacks_at") != before:
+                return f"{told['stacks']} of the image"
             time.sleep(0.1)
         return None
 

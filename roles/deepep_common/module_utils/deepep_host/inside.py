@@ -167,12 +167,16 @@ class Inside:
             said = _said(watched)
             self._stop = self._stop or said == b""
             if said:
-                self._dump_stacks()
+                self._dump_stacks(float(said.split()[-1]))
             self._reap(processes.reap())
 
-    def _dump_stacks(self) -> None:
-        pids = processes.descendants(os.getpid())
-        self._tell(stacks=stacks.dump(pids, self._folder / "logs", self._spec["argv"][0]))
+    def _dump_stacks(self, seconds: float) -> None:
+        pids, end = processes.descendants(os.getpid()), time.monotonic() + seconds
+        try:
+            used = stacks.dump(pids, self._folder / "logs", self._spec["argv"][0], end)
+        except OSError as error:
+            used = f"nothing ({error.strerror})"
+        self._tell(stacks=used, stacks_at=now_iso())
 
     def _reap(self, ended: Mapping[int, int]) -> None:
         if self._program in ended:
@@ -300,7 +304,10 @@ def _drain(handle: int) -> None:
 
 
 def _said(handle: int) -> bytes | None:
-    """Returns what the supervisor wrote; empty once nobody holds the other end; None for nothing new."""
+    """Returns what the supervisor wrote, in how many seconds it wants stacks; None for nothing new.
+
+    Empty once nobody holds the other end.
+    """
     try:
         return os.read(handle, 512)
     except BlockingIOError:

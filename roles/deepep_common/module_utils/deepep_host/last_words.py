@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import time
 from collections import deque
 from pathlib import Path
 
+from .asked import Asked
 from .files import now_iso
 
 LINES = 10
@@ -18,7 +17,6 @@ TAIL_BYTES = 1024 * 1024
 """So much of the end of each log is looked through."""
 
 TOOLS = {"nvidia-smi.txt": ["nvidia-smi", "-q"], "ibstat.txt": ["ibstat"]}
-TIMEOUT_S = 10.0
 
 _RANK = re.compile(rb"^\[(?:rank|default)\s*(\d+)\]")
 
@@ -48,30 +46,19 @@ def _tail(path: Path) -> list[bytes]:
         return []
 
 
-def ask_devices(logs: Path) -> None:
-    """Writes what the host's tools say of GPUs and adapters; all at once, for ``TIMEOUT_S`` at most.
-
-    A tool that does not answer is left behind: on a sick GPU it may hang in the kernel.
-    """
-    asked = []
+def ask_devices(logs: Path) -> Asked:
+    """Has the host's tools write what they say of GPUs and adapters; each to a file below ``logs``."""
+    asked = Asked()
     for name, argv in TOOLS.items():
         tool = shutil.which(argv[0])
-        if tool is None:
-            continue
-        with (logs / name).open("wb") as out:
-            asked.append(
-                (
-                    name,
-                    subprocess.Popen(  # noqa: S603 - a fixed argv
-                        [tool, *argv[1:]], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-                    ),
-                )
-            )
-    end = time.monotonic() + TIMEOUT_S
-    for name, process in asked:
-        try:
-            process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            with (logs / name).open("ab") as out:
-                out.write(f"\n({process.args} did not answer within {TIMEOUT_S:.0f} s)\n".encode())
+        if tool is not None:
+            with (logs / name).open("wb") as out:
+                asked.ask(name, [tool, *argv[1:]], out)
+    return asked
+
+
+def await_devices(asked: Asked, logs: Path, end: float) -> None:
+    """Waits for the tools until the monotonic time ``end``; says in a file where one had not finished."""
+    for name in asked.wait(end):
+        with (logs / name).open("ab") as out:
+            out.write(f"\n({' '.join(TOOLS[name])} took too long)\n".encode())

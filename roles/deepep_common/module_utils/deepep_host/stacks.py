@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import tempfile
 from pathlib import Path
 from typing import IO
 
+from .asked import Asked
 from .files import now_iso
 from .processes import describe
 
-TIMEOUT_S = 10.0
 MAX_PROCESSES = 64
 
 
@@ -21,44 +21,35 @@ def find_py_spy(python: str) -> str | None:
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("py-spy")
 
 
-def dump(pids: list[int], logs: Path, python: str) -> str:
-    """Writes the stacks of ``pids`` to stacks.txt below ``logs``; returns the name of what was used.
+def dump(pids: list[int], logs: Path, python: str, end: float) -> str:
+    """Adds the stacks of ``pids`` to stacks.txt below ``logs``; returns the name of what was used.
 
-    All processes are asked at once and for at most ``TIMEOUT_S`` seconds: a dump never delays a kill long.
+    All processes are asked at once, and none beyond the monotonic time ``end``. Raises OSError.
     """
     tool = find_py_spy(python)
-    with (logs / "stacks.txt").open("ab") as out:
-        _line(out, f"# {now_iso()} stacks of {len(pids)} processes before they were ended")
-        if tool is None:
-            _line(out, "# py-spy is not installed beside the program's Python: kernel view only")
-        asked: list[tuple[int, subprocess.Popen[bytes]]] = []
-        for pid in pids[:MAX_PROCESSES] if tool else ():
-            asked.append(
-                (
-                    pid,
-                    subprocess.Popen(  # noqa: S603 - a fixed argv
-                        [str(tool), "dump", "--nonblocking", "--pid", str(pid)],
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.PIPE,
-                        stderr=subprocess.STDOUT,
-                    ),
-                )
-            )
-        texts = {pid: _collect(process) for pid, process in asked}
-        for pid in pids[:MAX_PROCESSES]:
-            _line(out, f"\n## {describe(pid)}")
-            _line(out, f"kernel: waits in {_wchan(pid)}")
-            if pid in texts:
-                out.write(texts[pid])
-    return "py-spy" if tool else "kernel"
-
-
-def _collect(process: subprocess.Popen[bytes]) -> bytes:
+    asked = Asked()
+    shown = [(pid, f"{describe(pid)}\nkernel: waits in {_wchan(pid)}") for pid in pids[:MAX_PROCESSES]]
+    answers: dict[int, IO[bytes]] = {}
     try:
-        return process.communicate(timeout=TIMEOUT_S)[0]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.communicate()[0] + b"(py-spy took too long)\n"
+        for pid, _ in shown if tool else ():
+            answers[pid] = tempfile.TemporaryFile(dir=logs)  # noqa: SIM115 - closed below, all at once
+            asked.ask(str(pid), [str(tool), "dump", "--nonblocking", "--pid", str(pid)], answers[pid])
+        late = asked.wait(end)
+        with (logs / "stacks.txt").open("ab") as out:
+            _line(out, f"# {now_iso()} stacks of {len(pids)} processes before they were ended")
+            if tool is None:
+                _line(out, "# py-spy is not installed beside the program's Python: kernel view only")
+            for pid, text in shown:
+                _line(out, f"\n## {text}")
+                if pid in answers:
+                    answers[pid].seek(0)
+                    out.write(answers[pid].read())
+                if str(pid) in late:
+                    _line(out, "(py-spy took too long)")
+    finally:
+        for answer in answers.values():
+            answer.close()
+    return "py-spy" if tool else "kernel"
 
 
 def _wchan(pid: int) -> str:

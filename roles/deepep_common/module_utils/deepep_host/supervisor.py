@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import container, counters, engine, last_words, processes, stacks, trouble
+from .asked import EVIDENCE_S
 from .box import OUT_OF_MEMORY, SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
@@ -368,12 +369,13 @@ class Supervisor:
         """Writes where everything stands before it is ended: stacks, last words of each rank, devices."""
         pids = processes.descendants(os.getpid())
         pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
-        logs = self._folder / "logs"
+        logs, end = self._folder / "logs", time.monotonic() + EVIDENCE_S
         try:
-            told = self._box.stacks() if self._box else None
-            self._state["stacks"] = told or stacks.dump(pids, logs, self._spec["argv"][0])
+            devices = last_words.ask_devices(logs)
             last_words.write(logs)
-            last_words.ask_devices(logs)
+            told = self._box.stacks(end) if self._box else None
+            self._state["stacks"] = told or stacks.dump(pids, logs, self._spec["argv"][0], end)
+            last_words.await_devices(devices, logs, end)
         except OSError as error:
             log(f"no evidence could be written: {error}")
 
