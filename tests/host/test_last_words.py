@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from compiler.resources import host_code
+from tests.bench_program.launch import PROGRAM, SMALL, free_port
 from tests.host.conftest import OneHost
 
 host_code()
 
-from deepep_host import last_words, stacks  # noqa: E402
+from deepep_host import asked, control, last_words, stacks, supervisor  # noqa: E402
 
 RECORDED = Path(__file__).parents[1] / "preflight/recorded/h100-x4/commands/nvidia-smi_-q_-x.out"
 IBSTAT = Path(__file__).parent / "fixtures" / "ibstat.txt"
@@ -75,9 +77,9 @@ def test_many_that_never_answer_share_one_end(stand_ins: StandIns, tmp_path: Pat
 
     def take() -> None:
         end = time.monotonic() + 2
-        asked = last_words.ask_devices(tmp_path)
+        devices = last_words.ask_devices(tmp_path)
         stacks.dump([os.getpid()] * 40, tmp_path, str(tmp_path / "stand-ins" / "python"), end)
-        last_words.await_devices(asked, tmp_path, end)
+        last_words.await_devices(devices, tmp_path, end)
 
     taking = threading.Thread(target=take, daemon=True)
     taking.start()
@@ -112,3 +114,54 @@ def test_at_the_deadline_everything_is_asked(host: OneHost, stand_ins: StandIns)
     assert "## no rank named\nstdout: hello\n" in last
     assert (logs / "nvidia-smi.txt").read_text().startswith("stand-in for nvidia-smi -q: a recording")
     assert "State: Active" in (logs / "ibstat.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "ranks", "silence_s", "said"),
+    [
+        # Seen by the ranks themselves, which wait for the look and then end.
+        ("hang:rank=1", 2, 60, "rank 1 on host node1: no progress for 8 s, others wait for it"),
+        # Seen by the sentinel of the one that nothing in Python can end.
+        ("stop:rank=0", 1, 4, "[rank 0] stopped for "),
+    ],
+)
+def test_the_bundled_program_is_looked_at_before_it_ends_itself(
+    host: OneHost, stand_ins: StandIns, torch_python: Path, fault: str, ranks: int, silence_s: int, said: str
+) -> None:
+    for name, script in ANSWERS.items():
+        stand_ins.make(name, script)
+    quick = {"heartbeat_interval_s": 0.2, "heartbeat_timeout_s": silence_s, "stall_timeout_s": 8}
+    argv = [
+        {"join": [{"var": "python"}]}, "-m", "torch.distributed.run", "--nnodes=1",
+        f"--nproc-per-node={ranks}", "--master-addr=127.0.0.1", f"--master-port={free_port()}",
+        "--rdzv-backend=static", "--max-restarts=0", {"join": [{"var": "program_dir"}, "/deepep_bench"]},
+        {"join": ["--config=", {"var": "run_dir"}, "/config.yaml"]},
+        {"join": ["--output-dir=", {"var": "run_dir"}]},
+    ]  # fmt: skip
+    env = {"DEEPEP_BENCH_FAULT": fault, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    config = {**SMALL, **quick, "num_iterations": 10**7}
+    host.stage(run={"argv": argv, "env": env, "config": config, "ranks_per_host": ranks, "time_limit_s": 300})
+    control.start(host.base, host.work_dir, "run/0", "127.0.0.1", 20000, str(torch_python))
+    state = host.wait("run")
+    logs = host.folder("run") / "logs"
+    assert said in (logs / "stderr.txt").read_text()
+    assert (state["outcome"], state["exit_code"], state["stacks"]) == ("exited", 1, "py-spy")
+    told = (logs / "stacks.txt").read_text()
+    assert told.count("## pid ") > 2 * ranks  # the launcher, each rank, and its sentinel
+    assert "stand-in for py-spy: dump --nonblocking --pid" in told
+    assert (logs / "last-lines.txt").exists()
+    assert (logs / "nvidia-smi.txt").read_text().startswith("stand-in for nvidia-smi -q: a recording")
+    assert "State: Active" in (logs / "ibstat.txt").read_text()
+    for rank in range(ranks) if fault.startswith("hang") else ():
+        assert f"## rank {rank}\n" in (logs / "last-lines.txt").read_text()
+        own = (logs / f"stacks-rank-{rank:04d}.txt").read_text()
+        assert "session.py" in own
+        assert ("faults.py" in own) == (rank == 1)
+    assert host.marked() == []
+
+
+def test_both_sides_mean_the_same_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    witness = importlib.import_module("deepep_bench.witness")
+    assert (witness.ASKED, witness.TAKEN) == (asked.ASKED, asked.TAKEN)
+    assert witness.LOOK_S > asked.ASKED_S + supervisor.TICK_S

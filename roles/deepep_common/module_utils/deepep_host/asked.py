@@ -14,6 +14,13 @@ from typing import IO
 EVIDENCE_S = 5.0
 """How long all that is asked before a run is ended may take together: a kill is never delayed longer."""
 
+ASKED, TAKEN = "evidence.asked", "evidence.taken"
+"""Files of a run's directory: the bundled program asks for a look around before it ends itself, and hears
+that it is done (deepep_bench/witness.py)."""
+
+ASKED_S = 2.0
+"""How long that look may take: it is a part of the 15 s in which all hosts end."""
+
 
 class Asked:
     """What was asked, by a name each."""

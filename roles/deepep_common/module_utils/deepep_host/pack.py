@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from .asked import ASKED, TAKEN
 from .files import file_sha256, safe_relative
 from .trouble import RESERVE
 
@@ -25,6 +26,7 @@ PART_BYTES = 16 * 1024 * 1024
 
 TRANSIENT = (
     "launch.json", "progress.json", "stop.json", "enter.json", "enter.rc", "inside.json", RESERVE,
+    ASKED, TAKEN,
 )  # fmt: skip
 """Files of a run's directory that are only for the supervisor, and for the controller while the run lasts."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import container, counters, engine, last_words, processes, stacks, trouble
-from .asked import EVIDENCE_S
+from .asked import ASKED, ASKED_S, EVIDENCE_S, TAKEN
 from .box import OUT_OF_MEMORY, SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
@@ -139,6 +139,7 @@ class Supervisor:
         self._looked = self._started
         self._still: list[int] = []
         self._killed_before = trouble.out_of_memory_kills()
+        self._asked_at: str | None = None
         self._box = Box(folder, spec, log) if spec.get("container") else None
 
     def run(self) -> None:
@@ -252,6 +253,7 @@ class Supervisor:
             if self._stop:
                 return "stopped"
             self._follow()
+            self._look_around()
             self._wait_for_kernels()
             left = self._deadline - time.monotonic()
             if left <= 0:
@@ -344,13 +346,16 @@ class Supervisor:
             cause = limit + (f", in phase {phase}" if phase else "")
             if self._compiled_s:
                 cause += f"; {self._compiled_s:.0f} s of compiling before are not counted"
-            self._take_evidence()
+            self._take_evidence(EVIDENCE_S)
         elif outcome == "stopped":
             cause = str(request.get("cause") or "stopped by a signal to the supervisor")
             log(f"asked to stop: {cause}")
-            if time.monotonic() - self._moved > HANGS_S:
-                self._take_evidence()
+            if self._asked_at is None and time.monotonic() - self._moved > HANGS_S:
+                self._take_evidence(EVIDENCE_S)
+        self._look_around()
         code = _exit_code(self._status)
+        if outcome == "exited" and code:
+            self._state["first_failure_at"] = self._state["first_failure_at"] or self._asked_at
         if outcome == "exited" and self._box:
             ending = self._box.ending(code or 0)
             outcome = "exited" if ending.started else "start_failed"
@@ -365,16 +370,27 @@ class Supervisor:
             counters.keep(self._folder / "logs" / counters.FILE, self._counters)
         self._finish(outcome, cause, code if outcome == "exited" else None)
 
-    def _take_evidence(self) -> None:
-        """Writes where everything stands before it is ended: stacks, last words of each rank, devices."""
+    def _look_around(self) -> None:
+        """Looks where everything stands once the program asks for it, which then ends itself."""
+        if self._asked_at is not None or not (self._folder / ASKED).exists():
+            return
+        self._asked_at = now_iso()
+        log("the program asks for a look around: it hangs, or others are lost")
+        self._take_evidence(ASKED_S)
+        with contextlib.suppress(OSError):
+            (self._folder / TAKEN).touch()
+
+    def _take_evidence(self, seconds: float) -> None:
+        """Writes where everything stands before it ends: stacks, last words of each rank, devices."""
         pids = processes.descendants(os.getpid())
         pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
-        logs, end = self._folder / "logs", time.monotonic() + EVIDENCE_S
+        logs, end = self._folder / "logs", time.monotonic() + seconds
         try:
             devices = last_words.ask_devices(logs)
+            if pids:
+                told = self._box.stacks(end) if self._box else None
+                self._state["stacks"] = told or stacks.dump(pids, logs, self._spec["argv"][0], end)
             last_words.write(logs)
-            told = self._box.stacks(end) if self._box else None
-            self._state["stacks"] = told or stacks.dump(pids, logs, self._spec["argv"][0], end)
             last_words.await_devices(devices, logs, end)
         except OSError as error:
             log(f"no evidence could be written: {error}")

@@ -11,7 +11,8 @@ Neither runs while the main thread keeps Python's lock in a library; a process b
 to which guard reports, ends the rank then. Other sentinels tell it what the store cannot meanwhile.
 
 The first failure claims the abort key with its rank, host and text; everybody else reports itself as its
-consequence. All ends go through os._exit, since a hung thread cannot be asked to return.
+consequence. All ends go through os._exit, since a hung thread cannot be asked to return. Where somebody hangs
+or is lost, each rank first shows where it stands (witness.py).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Callable, Iterator, NoReturn
 
-from . import exit_codes
+from . import exit_codes, witness
 from .config import Config
 from .errors import RefusedError, WrongDataError
 from .plain import say
@@ -38,6 +40,7 @@ from .store import connect
 from .world import World
 
 _ABORT = "live/abort"
+_LOST = "lost"  # the kind of a failure that is no exception: a rank hangs, or is gone
 _LONGEST_TEXT = 2000
 _SUSPECT_S = 3.0  # how long a rank may be silent once a collective has failed here
 
@@ -62,8 +65,12 @@ class _Seen:
 class Liveness:
     """Start before the process group; ``finish`` when all is done, or ``fail`` with the exception."""
 
-    def __init__(self, world: World, config: Config, connect_store: Callable[..., Any] = connect) -> None:
+    def __init__(
+        self, world: World, config: Config, folder: Path, connect_store: Callable[..., Any] = connect
+    ) -> None:
+        """:param folder: the run's own, on this host"""
         self._world = world
+        self._folder = folder
         self._interval = config.heartbeat_interval_s
         self._timeout = config.heartbeat_timeout_s
         self._stall = config.stall_s
@@ -92,7 +99,7 @@ class Liveness:
     def start(self) -> None:
         """Take SIGTERM over and start the threads."""
         signal.signal(signal.SIGTERM, lambda *_: None)
-        self._sentinel = Sentinel(self._world, self._timeout, self._interval)
+        self._sentinel = Sentinel(self._world, self._timeout, self._interval, self._folder)
         for target in (self._beat, self._guard):
             thread = threading.Thread(
                 target=target, args=(self._sentinel,), name=target.__name__, daemon=True
@@ -264,11 +271,11 @@ class Liveness:
         self._abort(store, exit_codes.STALLED, self._world.rank, self._world.host, text)
 
     def _abort(self, store: Any, code: int, rank: int, host: str, text: str) -> NoReturn:
-        failure = {"rank": rank, "host": host, "kind": "lost", "text": text, "exit_code": code}
+        failure = {"rank": rank, "host": host, "kind": _LOST, "text": text, "exit_code": code}
         first = _claim(store, failure)
         if first != failure:
             self._end_as_consequence(first)
-        self._end(code, f"rank {rank} on host {host}: {text}")
+        self._end(code, f"rank {rank} on host {host}: {text}", show=True)
 
     # ---- guard
 
@@ -324,19 +331,24 @@ class Liveness:
             exit_codes.STORE_LOST,
             f"lost the store at {world.master_addr}:{world.master_port} (rank 0's host, its launcher or the "
             f"network to it is gone): {why}{known}",
+            show=True,
         )
 
     def _end_as_consequence(self, first: dict[str, Any]) -> NoReturn:
+        lost = first["kind"] == _LOST
         if first["rank"] == self._world.rank:
-            self._end(first["exit_code"], f"given up by the other ranks: {first['text']}")
+            self._end(first["exit_code"], f"given up by the other ranks: {first['text']}", show=lost)
         self._end(
             exit_codes.CONSEQUENCE,
             f"consequence of rank {first['rank']} on host {first['host']}: {first['text']}",
+            show=lost,
         )
 
-    def _end(self, code: int, message: str) -> NoReturn:
+    def _end(self, code: int, message: str, show: bool = False) -> NoReturn:
         with self._ended:  # never released: one end per process
             self._say(message)
+            if show:
+                witness.show(self._folder, self._world.rank)
             self._exit(code)
 
     def _exit(self, code: int) -> NoReturn:

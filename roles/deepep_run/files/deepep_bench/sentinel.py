@@ -38,10 +38,11 @@ _START = (
 class Sentinel:
     """The rank's side. ``signals`` is the file descriptor from which numbers of signals are read."""
 
-    def __init__(self, world: World, silence_s: float, interval_s: float) -> None:
+    def __init__(self, world: World, silence_s: float, interval_s: float, folder: Path) -> None:
         """:param silence_s: how long the rank, or a neighbour, may send nothing
 
         :param interval_s: between two signs of life to neighbours
+        :param folder: the run's own
         """
         # Where everything stands, from a signal handler that needs no lock.
         faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -51,7 +52,7 @@ class Sentinel:
         place = [str(world.rank), world.host, str(listener.fileno() if listener else -1)]
         times = [str(silence_s), str(interval_s)]
         self._process = subprocess.Popen(  # noqa: S603 - this file
-            [sys.executable, "-I", "-S", "-c", _START, _ROOT, str(os.getpid()), *place, *times],
+            [sys.executable, "-I", "-S", "-c", _START, _ROOT, str(os.getpid()), *place, *times, str(folder)],
             stdin=to_read,
             stdout=to_write,
             pass_fds=[listener.fileno()] if listener else [],

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from . import witness
 from .neighbours import Neighbours
 
 OBEYS_S = 5.0
@@ -106,6 +107,12 @@ class _Watch:
             return [news, frozen] if silent > LATER_S else [news]
         return [frozen] if deaf or silent > self._silence_s + self._patience_s else []
 
+    def worried(self) -> bool:
+        """Whether the rank is silent for longer than it may be: the supervisor is to look while it stands."""
+        if self._heard_at is None:
+            return False
+        return time.monotonic() - self._heard_at > self._usual_s + self._patience_s
+
     def _news(self, now: float) -> str | None:
         """What other sentinels say, once the rank had the time to hear more from the store; while patient."""
         there = self._neighbours
@@ -123,7 +130,7 @@ def _stopped(pid: int) -> bool:
 
 def main(argv: list[str]) -> None:
     """Watches process ``argv[0]`` until it ends."""
-    pid, rank, host, listener, silence_s, interval_s = argv
+    pid, rank, host, listener, silence_s, interval_s, folder = argv
     watch = _Watch(int(rank), host, int(listener), float(silence_s), float(interval_s))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the launcher sends them to the rank's whole group
@@ -137,6 +144,8 @@ def main(argv: list[str]) -> None:
             if signals:
                 os.write(1, signals)
         why = watch.verdict(int(pid))
+        if why or watch.worried():
+            witness.ask(Path(folder))
         if why:
             watch.tell(why[-1])
             os.write(2, "".join(f"[rank {rank}] {line}\n" for line in why).encode("ascii", "replace"))

@@ -41,7 +41,7 @@ then, with Python's lock held, which takes longer the more hosts there are."""
 def run(config: Config, world: World, output_dir: Path) -> None:
     """Run, check, time, write. Returns only when all ranks are fine; every failure exits the process."""
     faults = Faults(world.rank)
-    live = Liveness(world, config)
+    live = Liveness(world, config, output_dir)
     watch = GpuWatch()
     try:
         shared = store.connect(world, config.process_group_timeout_s)
