@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.cli import exit_codes, planning, select
+from compiler.cli import exit_codes, planning, select, sessions
 
 if TYPE_CHECKING:
     from compiler.inventory.model import Inventory
     from compiler.plan.model import Plan
-    from compiler.runner.ansible import Playbook
     from compiler.runner.resume import Standing
     from compiler.runner.session import Session
 
@@ -68,7 +67,7 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
         emit_bundle(chosen, source, bundle)
         kept = len(plan.runs) - len(chosen.runs)
         _tell(f"{len(chosen.runs)} of {len(plan.runs)} runs are repeated, {kept} kept: {session.directory}")
-        book = _playbook(args, session, bundle, "site.yml")
+        book = sessions.playbook_in(bundle, args, session, "site.yml")
         book = replace(book, extra_vars=(*book.extra_vars, "deepep_resume=all"))
         return play_and_halt(args, book, session.directory, chosen)
     except AnsibleMissingError as missing:
@@ -99,19 +98,27 @@ def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory |
 
 
 def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standing) -> bool:
-    """Waits for what still runs, fetches and judges it; False where the user does not want to wait."""
+    """Waits for what still runs, fetches and judges it; False where the user does not want to wait.
+
+    Raises CannotResumeError where that failed: what nobody looked at may still run.
+    """
+    from compiler.runner.resume import CannotResumeError
     from compiler.runner.run import log_tail, play
+    from compiler.runner.state import problems
 
     shown = ", ".join(now.unsettled[:5]) + (" ..." if len(now.unsettled) > 5 else "")
     _tell(f"looking on the hosts for what is left of {shown} (Ctrl-C leaves it running)")
-    book = _playbook(args, session, bundle, "adopt.yml")
+    book = sessions.playbook_in(bundle, args, session, "adopt.yml")
     outcome = play(book, session.directory, {}, verbose=bool(args.verbose))
     if outcome.interrupted:
         _tell("interrupted: what runs on the hosts goes on; --resume finds it again, stop ends it")
         return False
     if outcome.code:
-        _tell(
-            f"{log_tail(session.directory)}\nadopt.yml ended with {outcome.code}: going on with what is here"
+        known = [f"  {host}: {text}" for host, text in problems(session.directory).items()]
+        lines = known or [f"adopt.yml ended with {outcome.code}:", log_tail(session.directory)]
+        raise CannotResumeError(
+            "\n".join(["what is left on the hosts could not be taken up, so nothing is repeated:", *lines])
+            + sessions.forgotten(session)
         )
     return True
 
@@ -122,18 +129,6 @@ def _wanted(args: argparse.Namespace, plan: Plan, now: Standing) -> frozenset[st
     if args.only:
         return select.only(args, plan, now.completed)
     return select.with_others(plan, chosen, now.completed)
-
-
-def _playbook(args: argparse.Namespace, session: Session, bundle: Path, name: str) -> Playbook:
-    from compiler.runner.ansible import Playbook, pass_through
-
-    return Playbook(
-        bundle=bundle.absolute(),
-        name=name,
-        inventories=tuple(planning.absolute(source) for source in args.inventory or ()),
-        extra_vars=(*args.extra_vars, f"deepep_results={session.directory}"),
-        options=pass_through(vars(args)),
-    )
 
 
 def _tell(text: str) -> None:

@@ -36,21 +36,37 @@ def find(args: argparse.Namespace) -> Session | None:
 
 def playbook(args: argparse.Namespace, session: Session, name: str) -> Playbook | None:
     """Returns a playbook of the session's bundle; None, and the reason told, where the bundle is gone."""
-    from compiler.runner.ansible import Playbook, pass_through
-
     if not (session.bundle / name).is_file():
         print(
             f"deepep-compiler: {session.bundle / name} is gone: the session's hosts cannot be asked",
             file=sys.stderr,
         )
         return None
+    return playbook_in(session.bundle, args, session, name)
+
+
+def playbook_in(bundle: Path, args: argparse.Namespace, session: Session, name: str) -> Playbook:
+    """Returns a playbook of a bundle for a session that is there.
+
+    Its hosts are reached as when it began; what is given now comes after that, and so wins.
+    """
+    from compiler.runner.ansible import Playbook, pass_through
+
+    before = session.reached_with
+    inventories = [source for source in before.inventories if "," in source or Path(source).exists()]
     return Playbook(
-        bundle=session.bundle,
+        bundle=bundle.absolute(),
         name=name,
-        inventories=tuple(planning.absolute(source) for source in args.inventory or ()),
-        extra_vars=(*args.extra_vars, f"deepep_results={session.directory}"),
-        options=pass_through(vars(args)),
+        inventories=(*inventories, *(planning.absolute(source) for source in args.inventory or ())),
+        extra_vars=(*before.extra_vars, *args.extra_vars, f"deepep_results={session.directory}"),
+        options=(*before.options, *pass_through(vars(args))),
     )
+
+
+def forgotten(session: Session) -> str:
+    """Returns a line on what the session began with that was not kept, "" where that is nothing."""
+    names = ", ".join(session.reached_with.left_out)
+    return f"\nthe session began with {names} too, which is not kept: give it again" if names else ""
 
 
 def look(args: argparse.Namespace, session: Session) -> bool:
@@ -62,5 +78,8 @@ def look(args: argparse.Namespace, session: Session) -> bool:
         return False
     if book.start(session.log).wait() == 0:
         return True
-    print(f"{log_tail(session.directory)}\ndeepep-compiler: the hosts could not be asked", file=sys.stderr)
+    print(
+        f"{log_tail(session.directory)}\ndeepep-compiler: the hosts could not be asked{forgotten(session)}",
+        file=sys.stderr,
+    )
     return False

@@ -19,20 +19,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def main(args: argparse.Namespace) -> int:
-    """Returns 0 when the playbooks ended well, 1 without a session, 3 otherwise."""
+    """Returns 0 when the playbooks ended well, 1 without a session, 3 otherwise.
+
+    What is asked for is decided by what may run on the hosts: a session may have ended without it.
+    """
+    from compiler.runner import state
     from compiler.runner.run import halt, log_tail
 
     session = sessions.find(args)
     if session is None:
         return exit_codes.INPUT_ERROR
-    if session.status != "running":
+    left = state.may_run(session.directory)
+    if session.status != "running" and not left:
         print(f"session {session.run_id} has ended ({session.status}): nothing to stop")
         return exit_codes.OK
     playbook = sessions.playbook(args, session, "stop.yml")
     if playbook is None:
         return exit_codes.INPUT_ERROR
-    code = halt(playbook, session.directory, "stopped-by-command")
+    halted = halt(playbook, session.directory, "stopped-by-command")
+    if not halted.sure:
+        print(sessions.forgotten(session).strip(), end="", file=sys.stderr)
+        return exit_codes.NOT_PASSED
     print(f"stopped; what was there is in {session.directory}")
-    if code:
+    if halted.collect:
         print(log_tail(session.directory), file=sys.stderr)
-    return exit_codes.NOT_PASSED if code else exit_codes.OK
+    return exit_codes.NOT_PASSED if halted.collect else exit_codes.OK

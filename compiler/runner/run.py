@@ -16,6 +16,7 @@ from compiler.runner.ansible import Playbook, end
 from compiler.runner.events import EventFile
 from compiler.runner.progress import Progress
 from compiler.runner.session import LOG
+from compiler.runner.state import problems
 
 POLL_S = 0.2
 ANSIBLE_INTERRUPTED = 99
@@ -85,8 +86,21 @@ STOPPING = (
 )
 
 
-def halt(playbook: Playbook, session: Path, cause: str) -> int:
-    """Stops what a session has running on its hosts, fetches what is there. Returns the worst code.
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The exit codes of the playbooks that end a session."""
+
+    stop: int
+    collect: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether everything that may have run was stopped."""
+        return self.stop == 0
+
+
+def halt(playbook: Playbook, session: Path, cause: str) -> Halted:
+    """Stops what a session has running on its hosts, fetches what is there.
 
     ``cause`` goes into the records of the runs that are stopped.
     """
@@ -95,7 +109,17 @@ def halt(playbook: Playbook, session: Path, cause: str) -> int:
         print(f"{text} ({name}) ...", file=sys.stderr, flush=True)
         told = (*playbook.extra_vars, f"deepep_run_stop_cause={cause}")
         codes.append(replace(playbook, name=name, extra_vars=told).start(session / LOG).wait())
-    return max(codes)
+    halted = Halted(*codes)
+    if not halted.sure:
+        lines = [f"  {host}: {text}" for host, text in problems(session).items()]
+        lines += [] if lines else [f"stop.yml ended with {halted.stop}:", log_tail(session)]
+        print(
+            "\n".join(
+                ["NOT STOPPED everywhere:", *lines, f"once that is mended: deepep-compiler stop {session}"]
+            ),
+            file=sys.stderr,
+        )
+    return halted
 
 
 def log_tail(session: Path, lines: int = 15) -> str:

@@ -16,6 +16,23 @@ class NotASessionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ReachedWith:
+    """How the session's hosts were reached: parts of ``ansible-playbook``'s command line, without secrets."""
+
+    inventories: tuple[str, ...] = ()
+    extra_vars: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Names of what was given beside that; it may be a secret, so that it has to be given again."""
+
+    @classmethod
+    def of(cls, facts: object) -> ReachedWith:
+        """Returns what ``run.json`` says; nothing for sessions of before."""
+        known = facts if isinstance(facts, dict) else {}
+        return cls(*(tuple(map(str, known.get(name) or ())) for name in cls.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """What ``run.json`` says of a session."""
 
@@ -24,6 +41,7 @@ class Session:
     scenario: str
     status: str
     bundle: Path
+    reached_with: ReachedWith = ReachedWith()
 
     @property
     def events(self) -> Path:
@@ -64,7 +82,12 @@ def open_session(path: Path) -> Session:
     try:
         facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
         return Session(
-            path.resolve(), facts["run_id"], facts["scenario"], facts["status"], Path(facts["bundle_dir"])
+            path.resolve(),
+            facts["run_id"],
+            facts["scenario"],
+            facts["status"],
+            Path(facts["bundle_dir"]),
+            ReachedWith.of(facts.get("reached_with")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotASessionError(f"{path / 'run.json'} cannot be read as a session: {error}") from error

@@ -69,6 +69,33 @@ def runs(session: Path) -> Iterator[RunState]:
         )
 
 
+def may_run(session: Path) -> dict[str, tuple[str, ...]]:
+    """Returns the hosts on which each run may still go on, for runs with such hosts; {} without a plan."""
+    from compiler.resources import host_code
+
+    host_code()
+    from deepep_host.session import SessionError, find_session
+
+    try:
+        found = find_session(session)
+        runs = found.plan()["runs"]
+    except SessionError:
+        return {}
+    hosts = {
+        run["id"]: tuple(
+            member["name"] for member in run["hosts"] if found.may_run(run["id"], member["name"])
+        )
+        for run in runs
+    }
+    return {run: names for run, names in hosts.items() if names}
+
+
+def problems(session: Path) -> dict[str, str]:
+    """Returns why hosts did not answer when they were asked last (``look``, ``stop``), by host."""
+    notes = {path.stem: _read(path) for path in sorted((session / ".state" / "answers").glob("*.json"))}
+    return {host: str(note["problem"]) for host, note in notes.items() if note.get("problem")}
+
+
 def is_played(session: Path) -> bool:
     """Tells whether a playbook works on a session at this moment."""
     from compiler.resources import host_code

@@ -71,10 +71,10 @@ def running(bundle: Bundle, run: str) -> bool:
     return all(processes.with_environment({**marks, "DEEPEP_HOST": host}) for host in HOSTS)
 
 
-def lose_controller(bundle: Bundle, run: str) -> None:
+def lose_controller(bundle: Bundle, run: str, *options: str) -> None:
     """Plays the bundle and kills Ansible, all of its processes, once a run is under way."""
     site = subprocess.Popen(
-        bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.DEVNULL,
+        bundle.command("site.yml", *options), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:

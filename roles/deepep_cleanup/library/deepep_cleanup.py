@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.deepep_host.cleanup import DAY_S, KEEP_DAYS, clean
-from ansible.module_utils.deepep_host.state import resolve_work_dir
+from ansible.module_utils.deepep_host.state import WorkDirError, refuse_foreign, resolve_work_dir
 
 DOCUMENTATION = """
 module: deepep_cleanup
@@ -38,8 +38,10 @@ def main() -> None:
     )
     given = module.params
     try:
+        work_dir = resolve_work_dir(given["work_dir"])
+        refuse_foreign(work_dir)
         done = clean(
-            resolve_work_dir(given["work_dir"]),
+            work_dir,
             given["host"],
             given["run_id"],
             given["keep"],
@@ -47,7 +49,7 @@ def main() -> None:
             given["keep_days"] * DAY_S,
             given["cache_dir"],
         )
-    except (OSError, ValueError) as error:
+    except (WorkDirError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(done["removed"] or done["ended"] or done["expired"]), **done)
 

@@ -30,6 +30,8 @@ _VERBS = {
 }
 """Modules that do what the staged program does too (deepep_host/verbs.py)."""
 
+_WHERE_STAGED = frozenset({*_VERBS, "deepep_cleanup"} - {"deepep_rendezvous", "deepep_image"})
+"""Modules that act on what was staged: where that was, not where it would be now or for this user."""
 
 RETRY_S = 3.0
 
@@ -104,6 +106,8 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
         A host out of reach is asked ``RETRIES`` times more: its network or its sshd may have been away for a
         moment. Modules may be run twice: a run that was started stays as it is.
         """
+        if module in _WHERE_STAGED:
+            arguments.update(self._work_dir())
         answer = self._call(module, arguments)
         for _ in range(self.RETRIES):
             if not answer.unreachable:
@@ -131,6 +135,11 @@ class DeepEPAction(ActionBase):  # type: ignore[misc]
         if values.get("failed"):
             return Answer(values, _why(values), False)
         return Answer(values, None, False)
+
+    def _work_dir(self) -> dict[str, Any]:
+        given = self.argument("session")
+        staged = self.session().staged(self.host) if isinstance(given, dict) and given else None
+        return {"work_dir": staged["work_dir"]} if staged and staged.get("work_dir") else {}
 
     def _staged(self) -> dict[str, Any] | None:
         """Returns where this host's program lies, None where only a module can reach the host."""

@@ -14,7 +14,7 @@ from ansible import context
 from deepep_controller import DeepEPAction, told_at_end
 from deepep_host import events
 from deepep_host.files import iso_time
-from deepep_host.session import Session
+from deepep_host.session import Session, SessionError
 from deepep_host.state import COMPILE_S, ended, new_state, planned_stop
 
 OVERTIME_S = 90.0
@@ -115,6 +115,8 @@ class ActionModule(DeepEPAction):
             "deepep_state", **self._where(session, key), wait_s=float(self.argument("poll_s", 5))
         )
         now = time.time()
+        if answer.values.get("other_user"):
+            raise SessionError(str(answer.problem))
         if answer.problem:
             away = float(state.setdefault("away_since", now))
             if answer.unreachable and now - away < float(self.argument("lost_after_s", 30)):

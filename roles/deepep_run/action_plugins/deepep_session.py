@@ -9,6 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "controller"))
 
+import deepep_options
 import deepep_secrets
 from ansible import constants, context
 from ansible.release import __version__ as ansible_version
@@ -51,6 +52,7 @@ class ActionModule(DeepEPAction):
         resume = self.argument("resume")
         if resume is not None:
             session = self._resume(bundle, str(resume))
+            session.update(reached_with=deepep_options.given(context.CLIARGS, bundle))
             return {**_fact(session), "holds": True, "changed": True, "msg": f"resumed {session.results_dir}"}
         session = open_session(
             bundle,
@@ -59,6 +61,7 @@ class ActionModule(DeepEPAction):
             ansible_version,
             Path(self.argument("results")) if self.argument("results") else None,
         )
+        session.update(reached_with=deepep_options.given(context.CLIARGS, bundle))
         return {
             **_fact(session),
             "holds": True,

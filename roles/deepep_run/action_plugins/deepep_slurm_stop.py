@@ -25,6 +25,7 @@ class ActionModule(SlurmAction):
         jobs = self.submitted(session)
         problem = self.end(session, jobs, cause)
         return {
+            "failed": problem is not None,
             "changed": bool(jobs),
             "stopped": sorted(jobs),
             "msg": problem or f"stopped: {', '.join(sorted(jobs)) or 'nothing ran'}",

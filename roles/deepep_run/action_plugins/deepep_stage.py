@@ -53,7 +53,8 @@ class ActionModule(DeepEPAction):
             for run in mine["runs"]:
                 session.skip(run, f"host {self.host} could not be staged: {answer.problem}")
             return {"msg": answer.problem, "staged": False}
-        session.keep_staged(self.host, answer.values["interpreter"], answer.values["program"])
+        where = (answer.values[name] for name in ("interpreter", "program", "work_dir"))
+        session.keep_staged(self.host, *where)
         # The network between hosts is tried here, since this step comes anyway (preflight/reach.py).
         reach.keep(session, plan, self.host, answer.values["reached"])
         texts = [f"{files} files", *(f"removed for its age {text}" for text in expired)]

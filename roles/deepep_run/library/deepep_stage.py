@@ -71,6 +71,7 @@ def main() -> None:
         expired=expired,
         interpreter=sys.executable,
         program=str(base / "program"),
+        work_dir=str(work_dir),
         reached=connect(json.loads(given["reach"])),
     )
 

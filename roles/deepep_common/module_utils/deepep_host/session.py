@@ -167,19 +167,46 @@ class Session(NamedTuple):
         notes = [self.note(key, "collected-" + name) or {} for name in hosts]
         return self.verdict(key) is None or not all(note.get("complete") for note in notes)
 
+    def may_run(self, key: str, host: str) -> bool:
+        """Tells whether a run may still go on on a host, as far as the controller knows."""
+        if self.kept(key) or self.skipped(key) or not self.started(key):
+            return False
+        if (self.note(key, "collected-" + host_name(host)) or {}).get("complete"):
+            return False
+        state = self.host_state(key, host)
+        if state is None:
+            return self.note(key, "absent-" + host_name(host)) is None
+        return state["status"] != "ended" or state["outcome"] == "lost"
+
+    def keep_absent(self, key: str, host: str) -> None:
+        """Keeps that a host which nobody saw start a run said that it has none of it."""
+        self.take_note(key, "absent-" + host_name(host), {"at": now_iso()})
+
     def forget_lost(self, key: str) -> None:
         """Forgets the state of hosts that were out of reach when a run was last looked at."""
         for path in self.note_path(key, "x").parent.glob("host-*.json"):
             if (read_json(path) or {}).get("outcome") == "lost":
                 path.unlink()
 
-    def keep_staged(self, host: str, interpreter: str, program: str) -> None:
-        """Keeps with what, and where on a host, the program lies that answers for it (``verb.py``)."""
+    def keep_answer(self, host: str, problem: str | None) -> None:
+        """Keeps whether a host that was asked from outside the run (``look``, ``stop``) answered."""
+        path = self.folder / ".state" / "answers" / f"{host_name(host)}.json"
+        write_json(path, {"problem": problem, "at": now_iso()})
+
+    def answer(self, host: str) -> dict[str, Any] | None:
+        """Returns ``problem`` (None: it answered) and ``at`` of a host's last answer."""
+        return read_json(self.folder / ".state" / "answers" / f"{host_name(host)}.json")
+
+    def keep_staged(self, host: str, interpreter: str, program: str, work_dir: str) -> None:
+        """Keeps with what, and where on a host, the program lies that answers for it (``verb.py``).
+
+        ``work_dir`` is absolute: its default depends on the user, and another may ask later.
+        """
         path = self.folder / ".state" / "staged" / f"{host_name(host)}.json"
-        write_json(path, {"interpreter": interpreter, "program": program})
+        write_json(path, {"interpreter": interpreter, "program": program, "work_dir": work_dir})
 
     def staged(self, host: str) -> dict[str, Any] | None:
-        """Returns ``interpreter`` and ``program`` of a host, None before it was staged."""
+        """Returns ``interpreter``, ``program`` and ``work_dir`` of a host, None before it was staged."""
         return read_json(self.folder / ".state" / "staged" / f"{host_name(host)}.json")
 
     def preflight(self, host: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import stat
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ COMPILE_S = 300.0
 
 class WorkDirError(Exception):
     """The work directory cannot be used; the text says why and what to do."""
+
+
+class OtherUserError(WorkDirError):
+    """What was staged here is another user's."""
 
 
 def default_work_dir() -> Path:
@@ -62,6 +67,34 @@ def ensure_work_dir(path: Path) -> None:
         raise WorkDirError(f"work directory {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)
+
+
+def refuse_foreign(work_dir: Path) -> None:
+    """Raises OtherUserError where a work directory is another user's: so is what runs from it.
+
+    Whoever looks as the wrong user must neither take a run for gone nor end it.
+    """
+    try:
+        owner = work_dir.lstat().st_uid
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OtherUserError(
+            f"user {_user_name(os.geteuid())} may not look at {work_dir} ({error.strerror}): connect as the "
+            "user who started the session (--user, --become, --become-user)"
+        ) from error
+    if owner != os.geteuid():
+        raise OtherUserError(
+            f"{work_dir} is of user {_user_name(owner)}, and this is {_user_name(os.geteuid())}: connect as "
+            "the user who started the session (--user, --become, --become-user)"
+        )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def host_dir(work_dir: Path, run_id: str, host: str) -> Path:

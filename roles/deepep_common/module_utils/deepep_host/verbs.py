@@ -12,7 +12,7 @@ from .launch import LaunchError
 from .look import look as look_at
 from .packing import offer, pack_parts
 from .rendezvous import RendezvousError, free_port, master_address
-from .state import host_dir, resolve_work_dir, run_dir
+from .state import OtherUserError, host_dir, refuse_foreign, resolve_work_dir, run_dir
 
 LONGEST_WAIT_S = 15.0
 INLINE_BYTES = 1024 * 1024
@@ -20,15 +20,22 @@ INLINE_BYTES = 1024 * 1024
 
 
 def perform(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the answer to ``verb``; ``{"failed": True, "msg"}`` where this host cannot do it."""
+    """Returns the answer to ``verb``; ``{"failed": True, "msg"}`` where this host cannot do it.
+
+    ``other_user`` is in it where that is because the session is another user's.
+    """
     try:
         return VERBS[verb](given)
+    except OtherUserError as error:
+        return {"failed": True, "msg": str(error), "other_user": True}
     except (control.Refused, LaunchError, RendezvousError, OSError, ValueError) as error:
         return {"failed": True, "msg": str(error)}
 
 
 def _base(given: Mapping[str, Any]) -> Path:
-    return host_dir(resolve_work_dir(given.get("work_dir")), given["run_id"], given["host"])
+    work_dir = resolve_work_dir(given.get("work_dir"))
+    refuse_foreign(work_dir)
+    return host_dir(work_dir, given["run_id"], given["host"])
 
 
 def start(given: Mapping[str, Any]) -> dict[str, Any]:
