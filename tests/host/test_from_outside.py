@@ -1,4 +1,4 @@
-"""Commands on a session from outside of its run: hosts that do not answer, another user, options of before."""
+"""Commands on a session from outside its run: hosts that do not answer, another user, options of before."""
 
 from __future__ import annotations
 

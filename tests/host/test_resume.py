@@ -74,8 +74,8 @@ def running(bundle: Bundle, run: str) -> bool:
 def lose_controller(bundle: Bundle, run: str, *options: str) -> None:
     """Plays the bundle and kills Ansible, all of its processes, once a run is under way."""
     site = subprocess.Popen(
-        bundle.command("site.yml", *options), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        bundle.command("site.yml", *options), cwd=bundle.folder, env=bundle.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         wait_until(lambda: running(bundle, run), 900)
