@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from deepep_bench.backends.base import LowLatencyReceived, Payload, StandardReceived
 from deepep_bench.errors import WrongDataError
-from deepep_bench.quantize import quantize
-from deepep_bench.reference import Reference, combine_tolerance
+from deepep_bench.quantize import dequantize, quantize
+from deepep_bench.reference import Reference, bias_tolerance, combine_tolerance
 from deepep_bench.tokens import TokenPool, expert_factors
 from worlds import config, world
 
@@ -69,6 +69,20 @@ TYPES = (
     {"data_type": "fp8", "round_scale": True},
     {"data_type": "fp8", "round_scale": True, "use_ue8m0": True},
 )
+
+
+def logfmt(y: torch.Tensor) -> torch.Tensor:
+    """There and back: 9 bits of the logarithm between the smallest and the largest magnitude of 128 channels,
+    at most 32 binades apart, rounded to the nearer neighbour as DeepEP's combine does."""
+    blocks = y.view(y.size(0), -1, 128)
+    logs = blocks.abs().log2()
+    high = logs.amax(2, keepdim=True)
+    low = logs.amin(2, keepdim=True).maximum(high - 32)
+    step = (high - low) / 510
+    nearer = 2 - ((1 + torch.exp2(step)) / 2).log2() / step
+    code = ((logs - low) / step + nearer).clamp(min=0).floor()
+    value = torch.where(code == 0, torch.zeros_like(code), torch.exp2((code - 1) * step + low))
+    return (value * blocks.sign()).view(y.shape)
 
 
 class StandardDispatch(unittest.TestCase):
@@ -177,16 +191,49 @@ class LowLatencyDispatch(unittest.TestCase):
 
 
 class Combine(unittest.TestCase):
-    def combined(self, given, pool, reference, rank: int = 1) -> torch.Tensor:
-        """As a backend does it: bfloat16 per expert, one sum, bfloat16."""
+    def combined(self, given, pool, reference, rank: int = 1, factor: float = 1.0) -> torch.Tensor:
+        """As a backend does it: e4m3 on the way out, bfloat16 per expert, LogFMT on the way back, one sum,
+        bfloat16. factor: by what all sums are wrong."""
         routing = reference.routings[rank]
-        x = pool.rows(torch.arange(rank * given.tokens, (rank + 1) * given.tokens)).float()
+        x = pool.rows(torch.arange(rank * given.tokens, (rank + 1) * given.tokens))
+        x = dequantize(*quantize(x, given.round_scale, given.use_ue8m0)) if given.fp8 else x.float()
         factors = expert_factors(given, CPU)
         total = torch.zeros_like(x)
         for k in range(given.num_topk):
             y = (x * factors[routing.topk_idx[:, k]].unsqueeze(1)).to(torch.bfloat16).float()
+            y = logfmt(y) if given.use_logfmt else y
             total += y * routing.topk_weights[:, k].unsqueeze(1)
-        return total.to(torch.bfloat16)
+        return (total * factor).to(torch.bfloat16)
+
+    def test_a_bias_of_one_percent_shows_through_every_quantisation(self) -> None:
+        for changes in TYPES:
+            for more in ({}, {"mode": "low_latency", "use_logfmt": True}):
+                given, pool, reference = make(hidden_size=1024, tokens=48, **changes, **more)
+                checked = reference.check_combine(self.combined(given, pool, reference))
+                self.assertLess(checked.bias, bias_tolerance(checked.elements) / 2)
+                for factor in (0.99, 1.01):
+                    with self.assertRaisesRegex(WrongDataError, "after combine at rank 1: "):
+                        reference.check_combine(self.combined(given, pool, reference, factor=factor))
+
+    def test_a_bias_within_the_bounds_of_elements_shows(self) -> None:
+        given, pool, reference = make(data_type="fp8", hidden_size=1024, tokens=48)
+        biased = self.combined(given, pool, reference, factor=1.01)
+        with self.assertRaisesRegex(
+            WrongDataError, r"all elements together are \+[01]\.\d\d% off, correct .*"
+        ):
+            reference.check_combine(biased)
+
+    def test_few_elements_are_not_held_to_it(self) -> None:
+        """What a single token of one expert rounds by is no bias: 300 of them, all right."""
+        for changes in ({"data_type": "fp8"}, {"data_type": "fp8", "round_scale": True}):
+            given, pool, reference = make(num_topk=1, tokens=300, hidden_size=128, **changes)
+            combined = self.combined(given, pool, reference).float()
+            alone = config(num_topk=1, tokens=300, hidden_size=128, **changes)
+            routing, factors = reference.routings[1], expert_factors(alone, CPU)
+            weights = routing.topk_weights * factors[routing.topk_idx]
+            expected = pool.rows(torch.arange(300, 600)).float() * weights
+            bias = ((combined - expected) * expected).sum(1) / (expected * expected).sum(1)
+            self.assertLess(float(bias.abs().max()), bias_tolerance(128))
 
     def test_accepts_rounding_but_no_more(self) -> None:
         given, pool, reference = make()

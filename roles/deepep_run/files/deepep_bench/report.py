@@ -323,6 +323,7 @@ def _correctness(name: str, ranks: list[RankReport]) -> dict[str, Any]:
         "max_abs_error": max(checked.max_abs_error for checked in checks),
         "max_rel_error": max(checked.max_rel_error for checked in checks),
         "tolerance": max(checked.tolerance for checked in checks),
+        "max_bias": max(checked.bias for checked in checks),
         "elements_checked": sum(checked.elements for checked in checks),
     }
 
