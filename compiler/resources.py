@@ -27,7 +27,16 @@ def resource(name: str) -> Path:
 @cache
 def host_code() -> Path:
     """Makes ``deepep_host``, the package that runs on hosts and judges results, importable here too."""
-    path = resource("roles") / "deepep_common" / "module_utils"
+    return _importable(resource("roles") / "deepep_common" / "module_utils")
+
+
+@cache
+def program_code() -> Path:
+    """Makes ``deepep_bench`` importable: what the benchmark program knows of DeepEP's kernels."""
+    return _importable(resource("roles") / "deepep_run" / "files")
+
+
+def _importable(path: Path) -> Path:
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
     return path

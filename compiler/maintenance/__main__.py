@@ -1,9 +1,10 @@
-"""Writes all generated pages into ``docs/``."""
+"""Writes all generated files."""
 
 from __future__ import annotations
 
 from compiler.maintenance.pages import PAGES
 from compiler.resources import resource
 
-for _name, _page in PAGES.items():
-    (resource("docs") / _name).write_text(_page(), encoding="utf-8")
+for _path, _page in PAGES.items():
+    _top, _, _rest = _path.partition("/")
+    (resource(_top) / _rest).write_text(_page(), encoding="utf-8")

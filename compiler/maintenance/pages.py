@@ -1,4 +1,4 @@
-"""Which pages there are, and which function makes each."""
+"""Which generated files there are, and which function makes each."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from compiler.maintenance import (
     inventory,
     kernel_rules,
     preflight,
+    program_limits,
     slurm,
 )
 
 PAGES: Mapping[str, Callable[[], str]] = {
-    "arguments.md": arguments.page,
-    "containers.md": containers.page,
-    "slurm-states.md": slurm.page,
-    "diagnostics.md": diagnostics.page,
-    "error-catalogue.md": error_catalogue.page,
-    "inventory.md": inventory.page,
-    "preflight.md": preflight.page,
-    "rules-kernels.md": kernel_rules.page,
+    "docs/arguments.md": arguments.page,
+    "docs/containers.md": containers.page,
+    "docs/slurm-states.md": slurm.page,
+    "docs/diagnostics.md": diagnostics.page,
+    "docs/error-catalogue.md": error_catalogue.page,
+    "docs/inventory.md": inventory.page,
+    "docs/preflight.md": preflight.page,
+    "docs/rules-kernels.md": kernel_rules.page,
+    "roles/deepep_run/files/deepep_bench/kernel_limits.json": program_limits.table,
 }
-"""File name below ``docs/`` and what writes it."""
+"""Path in the checkout and what writes it."""

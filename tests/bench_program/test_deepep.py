@@ -132,6 +132,29 @@ def test_every_path_is_checked(forked: Forked, tmp_path: Path, config: dict[str,
         check_own_tests(records)
 
 
+@pytest.mark.parametrize(
+    ("config", "bits"),
+    [
+        ({"backend": "deepep_v1"}, "64"),
+        ({"backend": "deepep_v1", "mode": "low_latency", "hidden_size": 2048, "data_type": "fp8"}, "64"),
+        ({"backend": "deepep_v1"}, "32"),
+    ],
+)
+def test_a_package_of_may_2025(forked: Forked, tmp_path: Path, config: dict[str, Any], bits: str) -> None:
+    done = run_stand_in(forked, tmp_path, "old", more={"DEEPEP_STAND_IN_INDEX": bits}, **config)
+    assert done.codes == [0], done.text
+    assert {record["versions"]["deep_ep"] for record in done.records()} == {"1.1.0"}
+
+
+@pytest.mark.parametrize(
+    "config", [{"backend": "deepep_v2"}, {"backend": "deepep_v1", "mode": "low_latency"}]
+)
+def test_a_build_with_indices_of_32_bits(forked: Forked, tmp_path: Path, config: dict[str, Any]) -> None:
+    more = {"DEEPEP_STAND_IN_INDEX": "32"}
+    done = run_stand_in(forked, tmp_path, more=more, **{"hidden_size": 2048, **config})
+    assert done.codes == [0], done.text
+
+
 def is_combine(record: dict[str, Any]) -> bool:
     return bool(record["operation"] == "combine")
 
@@ -176,6 +199,21 @@ def test_wrong_data_is_caught(forked: Forked, tmp_path: Path, operation: str, co
     [
         ("v1", {"backend": "deepep_v2"}, "has no ElasticBuffer"),
         ("v2", {"backend": "deepep_v2", "mode": "low_latency"}, "V2 has no low-latency kernels"),
+        (
+            "old",
+            {"mode": "low_latency", "hidden_size": 2048, "backend": "deepep", **UE8M0},
+            "round_scale = True: OldBuffer.low_latency_dispatch of the installed deep_ep (1.1.0) has no such",
+        ),
+        (
+            "old",
+            {"mode": "low_latency", "hidden_size": 2048, "backend": "deepep", "use_logfmt": True},
+            "use_logfmt = True: OldBuffer.low_latency_combine of the installed deep_ep (1.1.0) has no such",
+        ),
+        (
+            "old",
+            {"allow_mnnvl": True, "backend": "deepep_v1"},
+            "allow_mnnvl = True: OldBuffer.__init__ of the installed deep_ep (1.1.0) has no such",
+        ),
     ],
 )
 def test_what_the_kernels_refuse_is_refused_first(

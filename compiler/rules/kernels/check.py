@@ -8,8 +8,9 @@ from functools import cache
 
 from compiler.diagnostics.model import KeyPath, Severity
 from compiler.rules.kernels.limits import Release, releases_for
-from compiler.rules.kernels.model import GROUP, Kernel, Problem, Rule, Run, RunFacts
+from compiler.rules.kernels.model import Kernel, Problem, Rule, Run, RunFacts
 from compiler.rules.kernels.registry import RULES
+from compiler.rules.kernels.sizes import GROUP
 
 PLAIN_BACKENDS = frozenset({"gloo", "nccl"})
 

@@ -137,14 +137,10 @@ def hidden_size(run: Run) -> Iterator[Problem]:
 
 
 def _shared_memory(run: Run, size: int) -> int:
-    arguments, warps = run.arguments, 1 if run.hosts == 1 else 2
-    scale_bytes = size // 128 * 4 if run.element_bytes == 1 else 0
-    counters = sizes.aligned(run.ranks + arguments.num_experts, 128) * 4
-    out = sizes.elastic_token(
-        size * run.element_bytes, scale_bytes, arguments.num_topk, metadata=True, barrier=True
+    arguments = run.arguments
+    return sizes.elastic_shared_memory(
+        size, arguments.num_topk, arguments.num_experts, run.element_bytes, run.hosts, run.ranks
     )
-    back = sizes.elastic_token(2 * size, 0, arguments.num_topk, metadata=False, barrier=True)
-    return max(counters + warps * out, warps * back)
 
 
 def _most_hidden(run: Run) -> int:

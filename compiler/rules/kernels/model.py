@@ -8,15 +8,10 @@ from enum import StrEnum
 
 from compiler.diagnostics.model import KeyPath, Severity
 from compiler.rules.kernels.limits import Limit, LimitValue, Release, limit_values, limits
+from compiler.rules.kernels.sizes import GROUP, V1_DEFAULT_SMS
 from compiler.scenario.model import Arguments
 
-GROUP = 8
-"""Ranks of one NVLink group in V1 (``LEGACY_NUM_MAX_NVL_PEERS``)."""
-
 TIMES = "\N{MULTIPLICATION SIGN}"
-
-V1_DEFAULT_SMS = 24
-"""SMs of V1 where ``num_sms`` is not given."""
 
 
 class Kernel(StrEnum):

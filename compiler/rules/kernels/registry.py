@@ -91,6 +91,9 @@ RULES: tuple[Rule, ...] = (
     Rule("DEP333", "internode-buffer-size", "V1 standard's buffers would exceed 2 GiB",
          _INTERNODE, standard.buffer_size, _v1(20, num_experts=320, num_sms=44),
          _v1(20, num_experts=320, num_sms=46), programs=BUNDLED),
+    Rule("DEP334", "standard-chunks", "V1 standard's queues cannot take chunks of this size",
+         V1_STANDARD, standard.chunks, _v1(2, combine_chunks="4/12"), _v1(2, combine_chunks="4/8"),
+         programs=BUNDLED),
     # 34x: V1 low latency
     Rule("DEP340", "low-latency-hidden", "low latency has no kernel for this hidden_size",
          _LOW_LATENCY, low_latency.hidden, _ll(2, hidden_size=7168), _ll(2, hidden_size=7680)),

@@ -1,83 +1,37 @@
-"""How many bytes DeepEP's buffers and tokens take. The formulas' sources stand in ``limits.toml``."""
+"""How large DeepEP's buffers, tokens and chunks are: by the benchmark program's own formulas."""
 
 from __future__ import annotations
 
-from compiler.rules.kernels.model import GROUP
+from compiler.resources import program_code
 
-WORD = 16
-METADATA = 8
-"""V1's ``SourceMeta``: the token's origin."""
-TOPK_ROOM, SCALE_ROOM = 128, 128
-"""V1 sizes its buffers for so many selections and scales per token."""
-BARRIER = 8
-ELASTIC_ALIGNMENT = 32
-ELASTIC_CHANNELS = 8 * 160
+program_code()
 
+from deepep_bench.kernel_chunks import PATTERN as CHUNK_PATTERN  # noqa: E402
+from deepep_bench.kernel_chunks import Chunks, largest_buffer, problem  # noqa: E402
+from deepep_bench.kernel_sizes import (  # noqa: E402
+    BARRIER,
+    GROUP,
+    INT_MAX,
+    V1_DEFAULT_SMS,
+    elastic_buffer,
+    elastic_shared_memory,
+    internode_token,
+    low_latency_buffer,
+    low_latency_received,
+)
 
-def aligned(value: int, step: int) -> int:
-    """Rounds up to a multiple."""
-    return -(-value // step) * step
-
-
-def internode_token(hidden: int, topk: int, element_bytes: int) -> int:
-    """Bytes of a token with its metadata in V1's internode kernels, in dispatch or combine."""
-    scales = hidden // 128 if element_bytes == 1 else 0
-    dispatch = aligned(hidden * element_bytes + METADATA + 4 * scales + 8 * topk, WORD)
-    combine = aligned(2 * hidden + METADATA + 4 * topk, WORD)
-    return max(dispatch, combine)
-
-
-def nvlink_buffer(hidden: int, ranks: int, sms: int, receive_tokens: int) -> int:
-    """Bytes of V1's NVLink buffer for one default configuration."""
-    channels, peers, groups = sms // 2, min(ranks, GROUP), max(ranks // GROUP, 1)
-    token = 2 * hidden + METADATA + TOPK_ROOM * (8 + 4) + SCALE_ROOM * 4
-    return aligned(channels * peers * ((2 * groups + 3) * 4 + receive_tokens * token), 128)
-
-
-def rdma_buffer(hidden: int, ranks: int, sms: int, send_tokens: int) -> int:
-    """Bytes of V1's RDMA buffer for one default configuration."""
-    channels, groups = sms // 2, ranks // GROUP
-    token = 2 * hidden + METADATA + TOPK_ROOM * (8 + 4) + SCALE_ROOM * 4 + WORD
-    receive_tokens = aligned(128, send_tokens)
-    return aligned(channels * groups * 2 * ((GROUP * 2 + 2) * 4 + receive_tokens * token), 128)
-
-
-def low_latency_buffer(tokens: int, hidden: int, experts: int) -> int:
-    """Bytes of V1's low-latency buffer on each rank, as ``get_low_latency_rdma_size_hint`` has it."""
-    scales = hidden // 128
-    dispatch = WORD + max(2 * hidden, hidden + 4 * scales)
-    combine = 4 * scales + 2 * hidden
-    send = max(tokens * dispatch, experts * tokens * combine)
-    receive = experts * tokens * max(dispatch, combine)
-    total = 2 * send + 2 * receive + 2 * aligned(4 * experts, 128)
-    return (total + 128) // 128 * 128
-
-
-def low_latency_received(tokens: int, hidden: int, experts: int, element_bytes: int) -> int:
-    """Bytes of the tensor that low-latency dispatch returns on each rank."""
-    return experts * tokens * hidden * element_bytes
-
-
-def elastic_token(hidden_bytes: int, scale_bytes: int, topk: int, *, metadata: bool, barrier: bool) -> int:
-    """Bytes of a token in V2."""
-    extra = topk * 8 + ((1 + topk) * 4 if metadata else 0)
-    parts = (hidden_bytes, scale_bytes, extra, BARRIER if barrier else 0)
-    return sum(aligned(part, ELASTIC_ALIGNMENT) for part in parts)
-
-
-def elastic_buffer(
-    tokens: int, hidden: int, topk: int, element_bytes: int, hosts: int, ranks_per_host: int
-) -> int:
-    """Bytes of V2's buffer on each rank, in hybrid mode with multiple reduction (the defaults)."""
-    scale_bytes = -(-hidden // 32) * 4 if element_bytes == 1 else 0
-    out = elastic_token(hidden * element_bytes, scale_bytes, topk, metadata=True, barrier=False)
-    back = elastic_token(2 * hidden, 0, topk, metadata=False, barrier=False)
-    if hosts == 1:
-        return max(out * ranks_per_host * tokens, back * min(ranks_per_host, topk) * tokens)
-    dispatch = out * (ranks_per_host * hosts * tokens + tokens + hosts * (tokens + ELASTIC_CHANNELS))
-    combine = back * (
-        min(ranks_per_host, topk) * hosts * tokens
-        + min(hosts, topk) * tokens
-        + hosts * (tokens + ELASTIC_CHANNELS)
-    )
-    return max(dispatch, combine)
+__all__ = [
+    "BARRIER",
+    "CHUNK_PATTERN",
+    "GROUP",
+    "INT_MAX",
+    "V1_DEFAULT_SMS",
+    "Chunks",
+    "elastic_buffer",
+    "elastic_shared_memory",
+    "internode_token",
+    "largest_buffer",
+    "low_latency_buffer",
+    "low_latency_received",
+    "problem",
+]

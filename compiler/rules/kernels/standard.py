@@ -14,7 +14,6 @@ EXPERTS: KeyPath = ("cmd_args", "num_experts")
 HIDDEN: KeyPath = ("cmd_args", "hidden_size")
 SMS: KeyPath = ("cmd_args", "num_sms")
 QPS: KeyPath = ("cmd_args", "num_qps_per_rank")
-INT_MAX = 2**31 - 1
 
 
 def topk(run: Run) -> Iterator[Problem]:
@@ -176,22 +175,53 @@ def buffer_size(run: Run) -> Iterator[Problem]:
     if known is None:
         return
     largest = _largest_buffer(run, known, run.sms)
-    if largest > INT_MAX:
+    if largest > sizes.INT_MAX:
         most = next(
-            (sms for sms in range(run.sms // 2 * 2, 3, -2) if _largest_buffer(run, known, sms) <= INT_MAX), 4
+            (
+                sms
+                for sms in range(run.sms // 2 * 2, 3, -2)
+                if _largest_buffer(run, known, sms) <= sizes.INT_MAX
+            ),
+            4,
         )
         yield Problem(
             SMS,
             f"num_sms = {run.sms} with hidden_size = {run.arguments.hidden_size} on {run.shape} needs "
-            f"a buffer of {largest} bytes, at most {INT_MAX} are possible",
+            f"a buffer of {largest} bytes, at most {sizes.INT_MAX} are possible",
             f"use num_sms = {most} or less",
         )
 
 
 def _largest_buffer(run: Run, configuration: list[int], sms: int) -> int:
-    receive, *send = configuration
-    hidden, ranks = run.arguments.hidden_size, run.ranks
-    return max(
-        sizes.nvlink_buffer(hidden, ranks, sms, receive),
-        *(sizes.rdma_buffer(hidden, ranks, sms, tokens) for tokens in send),
+    return sizes.largest_buffer(
+        run.arguments.hidden_size,
+        run.ranks,
+        sms,
+        configuration,
+        [chunks for _, _, chunks in _asked_chunks(run)],
+        run.limit("standard-chunks"),
     )
+
+
+def chunks(run: Run) -> Iterator[Problem]:
+    """Chunk sizes fit into the queues."""
+    for operation, text, asked in _asked_chunks(run):
+        why = sizes.problem(operation, asked, run.ranks, run.limit("standard-chunks"))
+        if why:
+            name = f"{operation}_chunks"
+            yield Problem(
+                ("cmd_args", name),
+                f"{name} = {text}: {why}",
+                f"remove {name}, or let enable_tuning = true find it",
+            )
+
+
+def _asked_chunks(run: Run) -> Iterator[tuple[str, str, sizes.Chunks]]:
+    for operation, text in (
+        ("dispatch", run.arguments.dispatch_chunks),
+        ("combine", run.arguments.combine_chunks),
+    ):
+        if text is not None and sizes.CHUNK_PATTERN.fullmatch(text):
+            asked = sizes.Chunks.parse(text)
+            if asked:
+                yield operation, text, asked

@@ -3,12 +3,15 @@
 import tempfile
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
-from deepep_bench.backends.deepep_v2 import _as_unsorted_topk
+from deepep_bench.backends.deepep_v1 import DeepEPV1Backend
+from deepep_bench.backends.deepep_v2 import DeepEPV2Backend, _as_unsorted_topk
 from deepep_bench.errors import RefusedError
 from deepep_bench.gpu import _bits, _foreign, _range
-from deepep_bench.kernel_limits import v1_problems, v2_problems
+from deepep_bench.kernel_limits import limits_of, v1_problems, v2_problems
 from deepep_bench.link_counters import Carried as Counted
 from deepep_bench.link_counters import LinkCounters, parse_nvlink
 from deepep_bench.links import TRANSPORT, RdmaPort, rdma_ports, refuse_unless_connected, settle_nvshmem
@@ -85,25 +88,54 @@ class Wire(unittest.TestCase):
         # rank 0 passes rank 2's tokens for rank 1 on
         self.assertEqual(nvl.sent[0], matrix[0][1] + matrix[2][1])
 
+    def test_nvlink_may_join_hosts(self) -> None:
+        def domains(**changes: Any) -> tuple:
+            backend = object.__new__(DeepEPV1Backend)
+            backend.config, backend.world = config(**changes), world(size=16, local_size=4)
+            return backend.nvlink_domain(), backend.nvlink_domain(baseline=True)
+
+        self.assertEqual(domains(**LOW_LATENCY), (4, 4))
+        self.assertEqual(domains(**LOW_LATENCY, allow_mnnvl=True), (16, 16))
+        # between groups of 8 V1's standard kernels know RDMA alone
+        self.assertEqual(domains(allow_mnnvl=True), (8, 16))
+
+        v2 = object.__new__(DeepEPV2Backend)
+        v2._buffer = SimpleNamespace(get_physical_domain_size=lambda: (2, 8))
+        self.assertEqual(v2.nvlink_domain(), 8)
+
+        given = config(**LOW_LATENCY, num_experts=16)
+        routings = [route(given, rank, 16) for rank in range(16)]
+        apart, joined = (rows_by_link(given, routings, size, False, nvlink=True) for size in (4, 16))
+        self.assertGreater(sum(apart[1].sent), 0)
+        self.assertEqual(sum(joined[1].sent), 0)
+        self.assertEqual(sum(joined[0].sent), sum(apart[0].sent) + sum(apart[1].sent))
+
     def test_the_busiest_direction_counts(self) -> None:
         rows = LinkRows([3, 1], [1, 3])
         self.assertEqual(rows.busiest(10, 0), 30)
         self.assertEqual(rows.busiest(10, 1), 31)
 
 
+OLD, NEW = limits_of("1.2.1", False), limits_of("2.1.0", True)
+
+
 class Limits(unittest.TestCase):
     def test_what_runs_has_no_problem(self) -> None:
         wide = config(hidden_size=7168, num_experts=256, num_topk=8)
-        self.assertEqual(v1_problems(wide, ONE_HOST), [])
-        self.assertEqual(v2_problems(wide, ONE_HOST), [])
+        self.assertEqual(v1_problems(wide, ONE_HOST, OLD), [])
+        self.assertEqual(v2_problems(wide, ONE_HOST, NEW), [])
         low = config(hidden_size=7168, num_experts=256, num_topk=8, **LOW_LATENCY)
-        self.assertEqual(v1_problems(low, ONE_HOST), [])
+        self.assertEqual(v1_problems(low, ONE_HOST, OLD), [])
 
     def test_each_limit_is_told(self) -> None:
         low = {"hidden_size": 2048, "data_type": "fp8", **LOW_LATENCY}
         for given, where, text in (
             (config(num_experts=12), world(size=6, local_size=6), "2, 4 or 8 ranks"),
-            (config(num_experts=16), world(size=16, local_size=4), "needs 8 on each"),
+            (config(num_experts=16), world(size=16, local_size=4), "8 ranks of a group on one host"),
+            (config(num_experts=16), world(size=8, local_size=4), "8 ranks of a group on one host"),
+            (config(num_sms=134), ONE_HOST, "at least 2 and at most 132"),
+            (config(**{**low, "hidden_size": 3072}), ONE_HOST, "has kernels for"),
+            (config(dispatch_chunks="9999"), ONE_HOST, "fewer than 256"),
             (config(num_sms=23), ONE_HOST, "odd"),
             (config(**{**low, "num_topk": 12}), ONE_HOST, "at most 11"),
             (config(**{**low, "tokens": 512}), ONE_HOST, "hold 511"),
@@ -111,8 +143,8 @@ class Limits(unittest.TestCase):
             (config(**{**low, "hidden_size": 2304}), ONE_HOST, "has kernels for"),
         ):
             with self.subTest(text):
-                self.assertIn(text, "\n".join(v1_problems(given, where)))
-        self.assertIn("multiple of 256", "\n".join(v2_problems(config(hidden_size=384), ONE_HOST)))
+                self.assertIn(text, "\n".join(v1_problems(given, where, OLD, 132)))
+        self.assertIn("multiple of 256", "\n".join(v2_problems(config(hidden_size=384), ONE_HOST, NEW)))
 
 
 # in the form that nvidia-smi has had since its option -gt exists; not recorded from a GPU

@@ -16,7 +16,7 @@ def codes(backend: str, hosts: int, arguments: dict[str, Any] | None = None, **o
     return {finding.code for finding in check_run(facts(backend, hosts, arguments, **other))}
 
 
-BOUNDARIES: list[tuple[str, str, int, dict[str, Any], str, int, int]] = [
+BOUNDARIES: list[tuple[str, str, int, dict[str, Any], str, Any, Any]] = [
     # code, backend, hosts, other arguments, key, last legal value, first illegal value
     ("DEP321", "deepep_v1", 2, {}, "num_topk", 32, 33),
     ("DEP322", "deepep_v1", 12, {"num_experts": 288}, "num_topk", 8, 9),
@@ -34,6 +34,14 @@ BOUNDARIES: list[tuple[str, str, int, dict[str, Any], str, int, int]] = [
     ("DEP332", "deepep_v1", 2, {}, "num_qps_per_rank", 24, 23),
     ("DEP332", "deepep_v1", 2, {"num_sms": 20}, "num_qps_per_rank", 20, 19),
     ("DEP333", "deepep_v1", 18, {"num_experts": 288}, "num_sms", 44, 46),
+    ("DEP333", "deepep_v1", 6, {"num_experts": 288, "combine_chunks": "4/8"}, "num_sms", 44, 46),
+    ("DEP334", "deepep_v1", 1, {}, "dispatch_chunks", "255", "256"),
+    ("DEP334", "deepep_v1", 1, {}, "dispatch_chunks", "8/127", "8/128"),
+    ("DEP334", "deepep_v1", 2, {}, "dispatch_chunks", "511/4", "512/4"),
+    ("DEP334", "deepep_v1", 2, {}, "combine_chunks", "4/12", "4/11"),
+    ("DEP334", "deepep_v1", 16, {}, "combine_chunks", "4/32", "4/33"),
+    ("DEP334", "deepep_v1", 16, {}, "combine_chunks", "32/8", "33/8"),
+    ("DEP334", "deepep_v1", 20, {"num_experts": 320}, "combine_chunks", "4/35", "4/36"),
     ("DEP340", "deepep", 2, LOW_LATENCY, "hidden_size", 8192, 8704),
     ("DEP341", "deepep", 2, LOW_LATENCY, "num_topk", 11, 12),
     ("DEP343", "deepep", 2, LOW_LATENCY, "tokens", 511, 512),
@@ -53,7 +61,7 @@ BOUNDARIES: list[tuple[str, str, int, dict[str, Any], str, int, int]] = [
 
 @pytest.mark.parametrize(("code", "backend", "hosts", "arguments", "key", "legal", "illegal"), BOUNDARIES)
 def test_boundary(
-    code: str, backend: str, hosts: int, arguments: dict[str, Any], key: str, legal: int, illegal: int
+    code: str, backend: str, hosts: int, arguments: dict[str, Any], key: str, legal: Any, illegal: Any
 ) -> None:
     assert code not in codes(backend, hosts, {**arguments, key: legal})
     assert code in codes(backend, hosts, {**arguments, key: illegal})

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RefusedError
+from .kernel_chunks import PATTERN as CHUNKS
 
 MODES = ("standard", "low_latency")
 DATA_TYPES = ("bfloat16", "fp8")
 ROUTINGS = ("uniform", "group_limited", "unbalanced", "trace")
 CHANNELS_PER_SCALE = 128
-CHUNKS = re.compile(r"[1-9][0-9]{0,3}(/[1-9][0-9]{0,3})?")
 
 
 @dataclass(frozen=True)

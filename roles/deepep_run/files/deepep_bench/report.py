@@ -244,7 +244,7 @@ def _wire(
     links = rows_by_link(
         config,
         about.routings,
-        about.world.local_size,
+        backend.nvlink_domain(measurement.baseline),
         backend.hierarchical and not measurement.baseline,
         nvlink or config.backend == "nccl",
     )

@@ -14,30 +14,12 @@ import torch
 import torch.distributed as dist
 
 from .device import Device
+from .errors import RefusedError
 from .own_test import mean
 
 SM_COUNTS = (16, 24, 32, 48, 64)
 _WARMUPS, _CALLS = 5, 20
 _CPU_WARMUPS, _CPU_CALLS = 0, 2  # a stand-in's times mean nothing
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """Rows that V1 sends at a time by NVLink, and by RDMA between hosts; None: DeepEP's default."""
-
-    nvl: int
-    rdma: int | None = None
-
-    @staticmethod
-    def parse(text: str | None) -> Chunks | None:
-        """``NVL`` or ``NVL/RDMA``."""
-        if text is None:
-            return None
-        nvl, _, rdma = text.partition("/")
-        return Chunks(int(nvl), int(rdma) if rdma else None)
-
-    def __str__(self) -> str:
-        return f"{self.nvl}" if self.rdma is None else f"{self.nvl}/{self.rdma}"
 
 
 @dataclass(frozen=True)
@@ -76,14 +58,22 @@ class Tuned:
 
 def best(candidates: Iterable[Candidate]) -> Tuned:
     """The number of SMs with the smallest sum of the fastest dispatch and the fastest combine: both use the
-    same, since the handle of a dispatch fixes it for its combine."""
+    same, since the handle of a dispatch fixes it for its combine.
+
+    :raises RefusedError: there is none with both
+    """
     tried = tuple(candidates)
 
     def fastest(operation: str, sms: int) -> Candidate:
         fitting = (each for each in tried if (each.operation, each.num_sms) == (operation, sms))
         return min(fitting, key=lambda each: each.seconds)
 
-    counts = sorted({each.num_sms for each in tried})
+    dispatched, combined = (
+        {each.num_sms for each in tried if each.operation == name} for name in ("dispatch", "combine")
+    )
+    counts = sorted(dispatched & combined)
+    if not counts:
+        raise RefusedError("enable_tuning = true: DeepEP runs with none of the settings that are tried")
     sms = min(counts, key=lambda n: fastest("dispatch", n).seconds + fastest("combine", n).seconds)
     return Tuned(sms, fastest("dispatch", sms).chunks, fastest("combine", sms).chunks, tried)
 
@@ -94,6 +84,23 @@ def sm_counts(asked: int | None, automatic: int, device: torch.device) -> list[i
         return [asked]
     there = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 10**6
     return sorted({automatic, *(n for n in SM_COUNTS if n <= there)})
+
+
+def runs(call: Callable[[], object], signs: Sequence[str], device: Device) -> bool:
+    """Whether a setting works, on all ranks; False where it failed with a text that has one of ``signs``.
+
+    Only for what fails on all ranks alike, before anything is sent. Other errors are raised.
+    """
+    failed = 0
+    try:
+        call()
+    except RuntimeError as error:
+        if not any(sign in str(error).lower() for sign in signs):
+            raise
+        failed = 1
+    flag = torch.tensor(failed, device=device.torch_device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return not int(flag)
 
 
 def slowest_mean(device: Device, calls: Sequence[Callable[[], object]]) -> list[float]:

@@ -31,16 +31,16 @@ class LinkRows:
 
 
 def rows_by_link(
-    config: Config, routings: list[Routing], local_size: int, hierarchical: bool, nvlink: bool
+    config: Config, routings: list[Routing], domain: int, hierarchical: bool, nvlink: bool
 ) -> tuple[LinkRows, LinkRows]:
     """(NVLink, RDMA).
 
-    hierarchical: a token crosses the network once per host, to the GPU of the same number there, which passes
-    it on by NVLink. nvlink: whether ranks of one host use NVLink.
+    domain: consecutive ranks that NVLink connects. hierarchical: a token crosses the network once per domain,
+    to the GPU of the same number there, which passes it on by NVLink. nvlink: whether they use it.
     """
     size = len(routings)
-    if hierarchical and size > local_size:
-        pairs = _by_way_of_the_same_gpu(config, routings, local_size)
+    if hierarchical and size > domain:
+        pairs = _by_way_of_the_same_gpu(config, routings, domain)
     else:
         matrix = rows_between_ranks(config, routings)
         pairs = [
@@ -52,7 +52,7 @@ def rows_by_link(
     for source, destination, count in pairs:
         if source == destination:
             continue
-        inside = source // local_size == destination // local_size
+        inside = source // domain == destination // domain
         sent, received = rows["nvlink" if inside and nvlink else "rdma"]
         sent[source] += count
         received[destination] += count
@@ -60,16 +60,16 @@ def rows_by_link(
 
 
 def _by_way_of_the_same_gpu(
-    config: Config, routings: list[Routing], local_size: int
+    config: Config, routings: list[Routing], domain: int
 ) -> list[tuple[int, int, int]]:
     size = len(routings)
     pairs = []
     for source, routing in enumerate(routings):
         rank_of = routing.topk_idx // (config.num_experts // size)
-        host_of = torch.div(rank_of, local_size, rounding_mode="floor")
-        for host in range(size // local_size):
-            gateway = host * local_size + source % local_size
-            pairs.append((source, gateway, int((host_of == host).any(dim=1).sum())))
-            for destination in range(host * local_size, (host + 1) * local_size):
+        domain_of = torch.div(rank_of, domain, rounding_mode="floor")
+        for each in range(size // domain):
+            gateway = each * domain + source % domain
+            pairs.append((source, gateway, int((domain_of == each).any(dim=1).sum())))
+            for destination in range(each * domain, (each + 1) * domain):
                 pairs.append((gateway, destination, int((rank_of == destination).any(dim=1).sum())))
     return pairs

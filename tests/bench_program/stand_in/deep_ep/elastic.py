@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .moving import everybody, local_routing, received_rows, split, summed
+from .moving import INDEX, everybody, local_routing, received_rows, split, summed
 
 SMS_WITHOUT_KERNELS = 16
 
@@ -36,9 +36,13 @@ class ElasticBuffer:
         hidden=0,
         num_topk=0,
         prefer_overlap_with_compute=True,
+        sl_idx=3,
+        num_allocated_qps=0,
         explicitly_destroy=False,
     ):
         assert explicitly_destroy
+        assert sl_idx == 0
+        self.num_allocated_qps = num_allocated_qps or 129
         self.rank, self.size = group.rank(), group.size()
         self.tokens = num_max_tokens_per_rank
 
@@ -50,6 +54,9 @@ class ElasticBuffer:
         return group.size() * num_max_tokens_per_rank * hidden * 2
 
     def get_logical_domain_size(self):
+        return 1, self.size
+
+    def get_physical_domain_size(self):
         return 1, self.size
 
     def get_theoretical_num_sms(self, num_experts, num_topk):
@@ -73,6 +80,7 @@ class ElasticBuffer:
         handle=None,
         do_cpu_sync=None,
     ):
+        assert num_qps <= self.num_allocated_qps
         compile_once()
         values, scales = split(x)
         if handle is not None:
@@ -80,6 +88,7 @@ class ElasticBuffer:
             assert not do_cpu_sync
             values, scales = zip(*everybody((values, scales)), strict=True)
             return received_rows(values, scales, handle.rows), None, None, handle, None
+        assert topk_idx.dtype == INDEX
         assert num_max_tokens_per_rank == self.tokens >= values.size(0)
         given = everybody((values, scales, topk_idx, topk_weights))
         values, scales, idx, weights = zip(*given, strict=True)

@@ -9,7 +9,7 @@ import signal
 import torch
 from deepep_bench.quantize import quantize
 
-from .moving import everybody, local_routing, received_rows, split, summed
+from .moving import INDEX, everybody, local_routing, received_rows, split, summed
 
 
 def hold_the_lock():
@@ -80,7 +80,7 @@ class Buffer:
         return 4 * num_experts * num_max_dispatch_tokens_per_rank * 2 * hidden
 
     def get_dispatch_layout(self, topk_idx, num_experts):
-        assert topk_idx.dtype == torch.int64
+        assert topk_idx.dtype == INDEX
         rank_of = topk_idx // (num_experts // self.size)
         in_rank = torch.stack([(rank_of == rank).any(dim=1) for rank in range(self.size)], dim=1)
         per_expert = torch.bincount(topk_idx.flatten(), minlength=num_experts).int()
@@ -110,6 +110,7 @@ class Buffer:
             assert topk_weights is None
             values, scales = zip(*everybody((values, scales)), strict=True)
             return received_rows(values, scales, handle[5]), None, None, None, None, None
+        assert topk_idx.dtype == INDEX
         assert num_tokens_per_rank.dtype == num_tokens_per_expert.dtype == torch.int32
         given = everybody((values, scales, topk_idx, topk_weights, is_token_in_rank))
         values, scales, idx, weights, in_rank = zip(*given, strict=True)
@@ -144,7 +145,7 @@ class Buffer:
     ):
         assert self.low_latency_mode
         assert x.dtype == torch.bfloat16
-        assert topk_idx.dtype == torch.int64
+        assert topk_idx.dtype == INDEX
         assert self.size * num_max_dispatch_tokens_per_rank % 4 == 0
         assert not (use_ue8m0 and not round_scale)
         tokens, hidden = num_max_dispatch_tokens_per_rank, x.size(1)
@@ -184,6 +185,7 @@ class Buffer:
         return_recv_hook=False,
     ):
         info, ranges, _, hidden, _ = handle
+        assert topk_idx.dtype == INDEX
         assert x.dtype == torch.bfloat16
         assert x.shape == (*info.shape, hidden)
         assert topk_weights.dtype == torch.float32
@@ -200,3 +202,46 @@ class Buffer:
                     weight = topk_weights[token][topk_idx[token] == owner * local + expert].sum()
                     out[token] += weight * y[expert, slot].float()
         return out.to(torch.bfloat16), None, (lambda: None) if return_recv_hook else None
+
+
+class OldBuffer:
+    """As it was in May 2025: what came later is missing, and its end is its destructor's."""
+
+    set_num_sms = Buffer.set_num_sms
+    get_dispatch_config = Buffer.get_dispatch_config
+    get_combine_config = Buffer.get_combine_config
+    get_low_latency_rdma_size_hint = Buffer.get_low_latency_rdma_size_hint
+
+    def __init__(self, group, num_nvl_bytes=0, num_rdma_bytes=0, low_latency_mode=False, num_qps_per_rank=12):
+        self._new = Buffer(
+            group, num_nvl_bytes, num_rdma_bytes, low_latency_mode, num_qps_per_rank, explicitly_destroy=True
+        )
+        self.get_dispatch_layout = self._new.get_dispatch_layout
+        self.dispatch = self._new.dispatch
+        self.combine = self._new.combine
+
+    def low_latency_dispatch(
+        self,
+        x,
+        topk_idx,
+        num_max_dispatch_tokens_per_rank,
+        num_experts,
+        use_fp8=True,
+        async_finish=False,
+        return_recv_hook=False,
+    ):
+        return self._new.low_latency_dispatch(
+            x,
+            topk_idx,
+            num_max_dispatch_tokens_per_rank,
+            num_experts,
+            use_fp8=use_fp8,
+            return_recv_hook=return_recv_hook,
+        )
+
+    def low_latency_combine(
+        self, x, topk_idx, topk_weights, handle, async_finish=False, return_recv_hook=False
+    ):
+        return self._new.low_latency_combine(
+            x, topk_idx, topk_weights, handle, return_recv_hook=return_recv_hook
+        )

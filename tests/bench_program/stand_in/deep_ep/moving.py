@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 
 import torch
 import torch.distributed as dist
+
+INDEX = torch.int32 if os.environ.get("DEEPEP_STAND_IN_INDEX") == "32" else torch.int64
 
 
 def everybody(value):
@@ -57,7 +60,7 @@ def received_rows(parts, scales, rows):
 def local_routing(idx, weights, rows, first, count, mask_weights):
     """topk_idx with local experts or -1, weights, and tokens per local expert."""
     topk = idx[0].size(1)
-    got_idx = torch.stack([idx[s][t] for s, t in rows]) if rows else torch.empty((0, topk), dtype=torch.int64)
+    got_idx = torch.stack([idx[s][t] for s, t in rows]) if rows else torch.empty((0, topk), dtype=INDEX)
     got = torch.stack([weights[s][t] for s, t in rows]) if rows else torch.empty((0, topk))
     here = (got_idx >= first) & (got_idx < first + count)
     local = torch.where(here, got_idx - first, torch.full_like(got_idx, -1))

@@ -256,8 +256,13 @@ class Backend(ABC):
 
     @property
     def hierarchical(self) -> bool:
-        """Whether tokens for another host cross the network once per host and are passed on by NVLink."""
+        """Whether tokens for another NVLink domain cross the network once and are passed on there."""
         return False
+
+    def nvlink_domain(self, baseline: bool = False) -> int:
+        """How many consecutive ranks reach each other by NVLink: those of a host, or all where NVLink joins
+        the hosts. baseline: in NCCL's collectives beside DeepEP."""
+        return self.world.size if self.config.allow_mnnvl else self.world.local_size
 
     def effective(self) -> dict[str, Any]:
         """Settings as they were really used, by name; what was asked for stands elsewhere in the record."""

@@ -269,7 +269,8 @@ class _CollectiveBackend(Backend):
             "num_sms": config.num_sms is not None,
             "num_qps_per_rank": config.num_qps_per_rank is not None,
             "allow_nvlink_for_low_latency": config.allow_nvlink_for_low_latency,
-            "allow_mnnvl": config.allow_mnnvl,
+            # NCCL joins hosts by NVLink by itself; the switch says by which links bytes are counted
+            "allow_mnnvl": config.allow_mnnvl and (self.stand_in or self.world.num_hosts == 1),
         }
         return [
             f"{key} is set but means nothing to backend {self.name}" for key, given in unused.items() if given

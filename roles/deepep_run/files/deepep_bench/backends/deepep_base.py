@@ -55,7 +55,7 @@ class DeepEPBase(Backend):
     def close(self) -> None:
         buffer, self._buffer = self._buffer, None
         try:
-            if buffer is not None:
+            if buffer is not None and hasattr(buffer, "destroy"):  # before 1.2 its destructor did it
                 buffer.destroy()
         finally:
             if dist.is_initialized():
@@ -82,6 +82,31 @@ class DeepEPBase(Backend):
                 f"{what} wants {wanted} bytes on rank {self.world.rank} of host {self.world.host}, free are "
                 f"{free}; use fewer tokens or a smaller hidden_size, or end what else uses this GPU"
             )
+
+
+class Indices:
+    """Selected experts in the type that this build of DeepEP takes. Each tensor is cast once, when it is
+    first seen: no cast is timed."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._cast: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def __call__(self, topk_idx: torch.Tensor) -> torch.Tensor:
+        if topk_idx.dtype == self._dtype:
+            return topk_idx
+        for given, cast in self._cast:
+            if given is topk_idx:
+                return cast
+        self._cast.append((topk_idx, topk_idx.to(self._dtype)))
+        return self._cast[-1][1]
+
+
+def gpu_sms(world: World) -> int | None:
+    """SMs of this rank's GPU; None where there is none."""
+    if not torch.cuda.is_available() or torch.cuda.device_count() <= world.local_rank:
+        return None
+    return int(torch.cuda.get_device_properties(world.local_rank).multi_processor_count)
 
 
 def packed(payload: Payload) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:

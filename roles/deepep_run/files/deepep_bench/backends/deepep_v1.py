@@ -10,12 +10,16 @@ import torch
 
 from ..config import CHANNELS_PER_SCALE, Config
 from ..device import Device
-from ..kernel_limits import V1_DEFAULT_SMS, refuse, v1_problems
+from ..errors import RefusedError
+from ..kernel_chunks import Chunks, nvl_queue, problem
+from ..kernel_limits import Limits, qps_fit, refuse, v1_problems
+from ..kernel_sizes import GROUP, INT_MAX, V1_DEFAULT_SMS
 from ..links import rdma_ports, settle_nvshmem
 from ..own_test import PROFILED_CALLS, TESTS_OF_1, TESTS_OF_2, V1Tests, kernel_parts, mean, seen
 from ..traffic import scale_bytes
-from ..tuning import Candidate, Chunks, Tuned, best, slowest_mean, sm_counts
+from ..tuning import Candidate, Tuned, best, runs, slowest_mean, sm_counts
 from ..world import World
+from . import package
 from .base import (
     Inputs,
     LowLatencyExchange,
@@ -26,13 +30,17 @@ from .base import (
     StandardExchange,
     StandardReceived,
 )
-from .deepep_base import DeepEPBase, packed, unpacked
+from .deepep_base import DeepEPBase, Indices, gpu_sms, packed, unpacked
 
-_GROUP = 8  # ranks that V1 connects by NVLink
 _DEFAULT_QPS = 24
 _HEADER_BYTES = 16  # what V1's test counts besides values and scales of a low-latency fp8 token
-_DEFAULT_RDMA_CHUNK = 6
-_RDMA_BUFFER = 128
+# what DeepEP and the driver say of settings that they refuse before anything is sent
+_NOT_POSSIBLE = (
+    "assertion error",
+    "assertion exception",
+    "too many blocks in cooperative launch",
+    "too many resources requested for launch",
+)
 _COUNT_MASK = (1 << 32) - 1
 _OWN_NAMES = {"dispatch": "dispatch/cached", "combine": "combine"}  # of the measurements with the same call
 _KERNELS = {name: {"kernel": f"::{name}<"} for name in ("dispatch", "combine")}
@@ -43,12 +51,21 @@ class DeepEPV1Backend(DeepEPBase):
 
     @classmethod
     def refuse_unless_possible(cls, config: Config, world: World) -> None:
-        refuse(v1_problems(config, world))
+        found = package.load()
+        refuse(v1_problems(config, world, found.limits, gpu_sms(world)))
+        _buffer_options(config, found)
+        if config.mode == "low_latency":
+            _LowLatencyCalls.of(config, found)
         super().refuse_unless_possible(config, world)
 
     @property
     def hierarchical(self) -> bool:
         return self.config.mode == "standard"
+
+    def nvlink_domain(self, baseline: bool = False) -> int:
+        if self.config.mode == "standard" and not baseline:
+            return min(GROUP, self.world.size)  # its kernels reach other groups by RDMA alone
+        return super().nvlink_domain(baseline)
 
     def _prepare_environment(self) -> None:
         told = settle_nvshmem(self.config, self.world, rdma_ports(), os.environ)
@@ -64,32 +81,26 @@ class DeepEPV1Backend(DeepEPBase):
                 config.tokens, config.hidden_size, size, config.num_experts
             )
             self._qps = config.num_qps_per_rank or config.num_experts // size
-            extra = {
-                "low_latency_mode": True,
-                "allow_nvlink_for_low_latency_mode": config.allow_nvlink_for_low_latency,
-            }
         else:
             self._sms = config.num_sms or V1_DEFAULT_SMS
-            self._sms_tried = (
-                sm_counts(config.num_sms, self._sms, self.device) if config.enable_tuning else [self._sms]
-            )
-            self._settings = _Settings(self._package.module, size)
+            row = 2 * config.hidden_size
+            self._settings = _Settings(self._package, size, row)
+            self._sms_tried = [self._sms]
+            if config.enable_tuning:
+                counts = sm_counts(config.num_sms, self._sms, self.device)
+                self._sms_tried = self._settings.possible(counts, config.num_qps_per_rank)
             configs = self._settings.all_configs(config, self._sms_tried)
             buffer_class.set_num_sms(self._sms)
-            row = 2 * config.hidden_size
             self._nvl_bytes = max(each.get_nvl_buffer_size_hint(row, size) for each in configs)
             self._rdma_bytes = max(each.get_rdma_buffer_size_hint(row, size) for each in configs)
             self._qps = config.num_qps_per_rank or max(_DEFAULT_QPS, *self._sms_tried)
-            extra = {}
         self._refuse_unless_free("DeepEP's buffer", self._nvl_bytes + self._rdma_bytes)
         return buffer_class(
             group,
             num_nvl_bytes=self._nvl_bytes,
             num_rdma_bytes=self._rdma_bytes,
             num_qps_per_rank=self._qps,
-            allow_mnnvl=config.allow_mnnvl,
-            explicitly_destroy=True,
-            **extra,
+            **_buffer_options(config, self._package),
         )
 
     def standard(self) -> StandardExchange:
@@ -101,37 +112,96 @@ class DeepEPV1Backend(DeepEPBase):
             self._settings,
             self._sms,
             self._sms_tried,
+            Indices(self._index_type),
             self._tests(),
         )
         return self._standard
 
     def low_latency(self) -> LowLatencyExchange:
-        index_type = getattr(self._package.module, "topk_idx_t", torch.int64)
+        config, world = self.config, self.world
         return _LowLatency(
-            self.config, self.world, self._buffer, self.device_of_rank, index_type, self._tests()
+            config,
+            world,
+            self._buffer,
+            self.device_of_rank,
+            Indices(self._index_type),
+            _LowLatencyCalls.of(config, self._package),
+            config.allow_nvlink_for_low_latency and self.nvlink_domain() == world.size,
+            self._tests(),
         )
 
     def _tests(self) -> V1Tests:
         """Those that came with the installed package."""
         return TESTS_OF_2 if self._package.elastic else TESTS_OF_1
 
+    @property
+    def _index_type(self) -> torch.dtype:
+        """Builds since 2025-09-24 may have another one than int64."""
+        found: torch.dtype = getattr(self._package.module, "topk_idx_t", torch.int64)
+        return found
+
     def effective(self) -> dict[str, Any]:
         found: dict[str, Any] = {"num_nvl_bytes": self._nvl_bytes, "num_rdma_bytes": self._rdma_bytes}
-        uses_network = self.config.mode == "low_latency" or self.world.size > _GROUP
+        uses_network = self.config.mode == "low_latency" or self.world.size > GROUP
         found["num_qps_per_rank"] = self._qps if uses_network else None
         if self.config.mode == "standard":
             found.update(self._standard.effective())
         return found
 
 
-class _Settings:
-    """DeepEP's ``Config`` objects: by number of SMs and chunk sizes, and which chunk sizes its tests try."""
+def _buffer_options(config: Config, found: package.Package) -> dict[str, Any]:
+    """What ``Buffer`` got later than its other arguments. :raises RefusedError: it is too old for this"""
+    given: dict[str, Any] = {"allow_mnnvl": config.allow_mnnvl, "explicitly_destroy": True}
+    idle = {"allow_mnnvl": False, "explicitly_destroy": True, "allow_nvlink_for_low_latency_mode": False}
+    if config.mode == "low_latency":
+        given["low_latency_mode"] = True
+        given["allow_nvlink_for_low_latency_mode"] = config.allow_nvlink_for_low_latency
+    return found.taken(found.module.Buffer.__init__, given, idle)
 
-    def __init__(self, module: Any, ranks: int) -> None:
-        self._module = module
+
+@dataclass(frozen=True)
+class _LowLatencyCalls:
+    """Arguments of the low-latency calls that older packages lack, as far as this one has them.
+
+    counted: whether a dispatch can count what each expert gets.
+    """
+
+    dispatch: dict[str, Any]
+    combine: dict[str, Any]
+    counted: bool
+
+    @classmethod
+    def of(cls, config: Config, found: package.Package) -> _LowLatencyCalls:
+        """:raises RefusedError: the package is too old for what is asked for"""
+        buffer_class = found.module.Buffer
+        given = {
+            "use_fp8": config.fp8,
+            "round_scale": config.round_scale and config.fp8,
+            "use_ue8m0": config.use_ue8m0 and config.fp8,
+        }
+        idle = {"use_fp8": True, "round_scale": False, "use_ue8m0": False}
+        statistics = {"cumulative_local_expert_recv_stats": None}
+        return cls(
+            found.taken(buffer_class.low_latency_dispatch, given, idle),
+            found.taken(
+                buffer_class.low_latency_combine, {"use_logfmt": True} if config.use_logfmt else {}, {}
+            ),
+            bool(found.taken(buffer_class.low_latency_dispatch, statistics, statistics)),
+        )
+
+
+class _Settings:
+    """DeepEP's ``Config`` objects: by number of SMs and chunk sizes, and which chunk sizes its tests try.
+
+    row_bytes: of a token in bfloat16.
+    """
+
+    def __init__(self, found: package.Package, ranks: int, row_bytes: int) -> None:
+        self._module = found.module
         self._ranks = ranks
-        # the buffers that DeepEP's own tests have
-        self._nvl_buffer = 256 if ranks <= _GROUP else (720 if ranks in (144, 160) else 512)
+        self._row_bytes = row_bytes
+        self._limits: Limits = found.limits
+        self._queues: dict[str, Any] = found.limits["standard-chunks"]
 
     def config(self, operation: str, num_sms: int, chunks: Chunks | None) -> Any:
         """chunks None: what DeepEP recommends for this number of ranks."""
@@ -140,27 +210,68 @@ class _Settings:
             buffer_class.set_num_sms(num_sms)
             recommended = getattr(buffer_class, f"get_{operation}_config")
             return recommended(self._ranks)
-        rdma = _DEFAULT_RDMA_CHUNK if chunks.rdma is None else chunks.rdma
-        return self._module.Config(num_sms, chunks.nvl, self._nvl_buffer, rdma, _RDMA_BUFFER)
+        rdma = self._queues["default_rdma"] if chunks.rdma is None else chunks.rdma
+        nvl_buffer = nvl_queue(self._ranks, self._queues)
+        return self._module.Config(num_sms, chunks.nvl, nvl_buffer, rdma, self._queues["rdma"])
 
-    def chunks_to_try(self, operation: str) -> list[Chunks]:
-        """The ranges of DeepEP's test_intranode and test_internode."""
-        if self._ranks <= _GROUP:
+    def possible(self, sm_counts: list[int], qps: int | None) -> list[int]:
+        """Those numbers of SMs with which V1 runs in its default configuration.
+
+        :raises RefusedError: there are none
+        """
+        if self._ranks <= GROUP:
+            return sm_counts
+        least, most = self._limits["internode-sms"]
+        found = [
+            sms
+            for sms in sm_counts
+            if least <= sms <= most
+            and qps_fit(qps, sms)
+            and all(self._fits(operation, sms, None) for operation in ("dispatch", "combine"))
+        ]
+        if not found:
+            raise RefusedError(
+                f"enable_tuning = true: V1 on {self._ranks} ranks can use none of {sm_counts} SMs with "
+                f"{self._row_bytes} bytes per token" + (f" and {qps} queue pairs" if qps else "")
+            )
+        return found
+
+    def chunks_to_try(self, operation: str, num_sms: int) -> list[Chunks]:
+        """The ranges of DeepEP's test_intranode and test_internode, as far as they can run."""
+        return [
+            chunks
+            for chunks in self._range(operation)
+            if problem(operation, chunks, self._ranks, self._queues) is None
+            and self._fits(operation, num_sms, chunks)
+        ]
+
+    def _range(self, operation: str) -> list[Chunks]:
+        if self._ranks <= GROUP:
             return [Chunks(n) for n in (range(4, 33, 2) if operation == "dispatch" else range(1, 17))]
+        largest = self._queues["largest"]
         if operation == "dispatch":
-            return [Chunks(nvl, rdma) for nvl in range(4, 45, 4) for rdma in range(4, 33, 4)]
-        first = 12 if self._ranks == 2 * _GROUP else 8
-        return [Chunks(nvl, rdma) for nvl in range(1, 8) for rdma in range(first, 33, 4)]
+            return [Chunks(nvl, rdma) for nvl in range(4, 45, 4) for rdma in range(4, largest + 1, 4)]
+        first = 12 if self._ranks == 2 * GROUP else 8
+        return [Chunks(nvl, rdma) for nvl in range(1, 8) for rdma in range(first, largest + 1, 4)]
+
+    def _fits(self, operation: str, num_sms: int, chunks: Chunks | None) -> bool:
+        """Whether the buffers stay below the 2 GiB that kernels between groups can count."""
+        if self._ranks <= GROUP:
+            return True
+        config = self.config(operation, num_sms, chunks)
+        hints = config.get_nvl_buffer_size_hint, config.get_rdma_buffer_size_hint
+        return all(hint(self._row_bytes, self._ranks) < INT_MAX for hint in hints)
 
     def all_configs(self, config: Config, sms: list[int]) -> list[Any]:
         """Everything that may be used: the buffer must hold the largest."""
         asked = {"dispatch": config.dispatch_chunks, "combine": config.combine_chunks}
         found = []
         for operation, text in asked.items():
-            tried: list[Chunks | None] = [Chunks.parse(text)]
-            if config.enable_tuning:
-                tried += self.chunks_to_try(operation)
-            found += [self.config(operation, n, chunks) for n in sms for chunks in tried]
+            for n in sms:
+                tried: list[Chunks | None] = [Chunks.parse(text)]
+                if config.enable_tuning:
+                    tried += self.chunks_to_try(operation, n)
+                found += [self.config(operation, n, chunks) for chunks in tried]
         return found
 
 
@@ -188,6 +299,7 @@ class _Standard(StandardExchange):
         settings: _Settings,
         num_sms: int,
         sms_tried: list[int],
+        indices: Indices,
         tests: V1Tests,
     ) -> None:
         self._config = config
@@ -196,6 +308,7 @@ class _Standard(StandardExchange):
         self._device = device
         self._settings = settings
         self._sms_tried = sms_tried
+        self._indices = indices
         self._tests = tests
         self._use(num_sms, Chunks.parse(config.dispatch_chunks), Chunks.parse(config.combine_chunks))
 
@@ -217,13 +330,21 @@ class _Standard(StandardExchange):
         for sms in self._sms_tried:
             tick(f"tuning with {sms} SMs")
             self._use(sms, None, None)
-            received = self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights)
+
+            def dispatch() -> _Dispatched:
+                return self.dispatch(inputs.x, inputs.topk_idx, inputs.topk_weights)
+
+            if not runs(dispatch, _NOT_POSSIBLE, self._device):
+                continue
+            received = dispatch()
             for operation in ("dispatch", "combine"):
-                tried = [None, *self._settings.chunks_to_try(operation)]
-                calls = [
-                    self._call(operation, inputs, received, self._settings.config(operation, sms, chunks))
-                    for chunks in tried
-                ]
+                tried, calls = [], []
+                for chunks in (None, *self._settings.chunks_to_try(operation, sms)):
+                    setting = self._settings.config(operation, sms, chunks)
+                    call = self._call(operation, inputs, received, setting)
+                    if runs(call, _NOT_POSSIBLE, self._device):
+                        tried.append(chunks)
+                        calls.append(call)
                 tick(f"tuning {operation} with {sms} SMs, {len(tried)} chunk sizes")
                 candidates += [
                     Candidate(operation, sms, None if chunks is None else str(chunks), seconds)
@@ -252,6 +373,7 @@ class _Standard(StandardExchange):
         return ready
 
     def dispatch(self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor) -> _Dispatched:
+        topk_idx = self._indices(topk_idx)
         per_rank, per_rdma_rank, per_expert, in_rank, _ = self._buffer.get_dispatch_layout(
             topk_idx, self._config.num_experts
         )
@@ -269,7 +391,7 @@ class _Standard(StandardExchange):
 
     def readable(self, received: _Dispatched) -> StandardReceived:
         source = None
-        if self._world.size <= _GROUP:
+        if self._world.size <= GROUP:
             # handle[0][i][r]: rows that ranks 0 to i send to rank r; handle[3]: the token at its source
             ends = received.handle[0][:, self._world.rank].long()
             tokens = received.handle[3].long()
@@ -296,7 +418,7 @@ class _Standard(StandardExchange):
 
     def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
         """Dispatch by its cached handle, combine without weights: what the tests time."""
-        if self._world.size > _GROUP:
+        if self._world.size > GROUP:
             return self._internode_tests(inputs, tick)
         rows, hidden = inputs.y.shape
         bfloat16_bytes = 2.0 * rows * hidden
@@ -316,8 +438,8 @@ class _Standard(StandardExchange):
 
     def _internode_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
         rows, hidden = inputs.y.shape
-        hosts = inputs.topk_idx // (self._config.num_experts // (self._world.size // _GROUP))
-        sent = sum(int((hosts == host).any(dim=1).sum()) for host in range(self._world.size // _GROUP))
+        hosts = inputs.topk_idx // (self._config.num_experts // (self._world.size // GROUP))
+        sent = sum(int((hosts == host).any(dim=1).sum()) for host in range(self._world.size // GROUP))
         tests = OwnTests()
         for name, factor in (("dispatch", self._dispatch_factor()), ("combine", 1.0)):
             tick(f"as DeepEP's own test: {name}")
@@ -366,14 +488,18 @@ class _LowLatency(LowLatencyExchange):
         world: World,
         buffer: Any,
         device: Device,
-        index_type: torch.dtype,
+        indices: Indices,
+        arguments: _LowLatencyCalls,
+        nvlink: bool,
         tests: V1Tests,
     ) -> None:
         self._config = config
         self._world = world
         self._buffer = buffer
         self._device = device
-        self._index_type = index_type
+        self._indices = indices
+        self._arguments = arguments
+        self._nvlink = nvlink  # no peer is reached by NIC
         self._tests = tests
         self._calls = 0
         self.can_capture = device.graphs
@@ -395,14 +521,12 @@ class _LowLatency(LowLatencyExchange):
         self._calls += 1
         received, count, handle, _, receive = self._buffer.low_latency_dispatch(
             x,
-            topk_idx.to(self._index_type),
+            self._indices(topk_idx),
             config.tokens,
             config.num_experts,
-            use_fp8=config.fp8,
-            round_scale=config.round_scale and config.fp8,
-            use_ue8m0=config.use_ue8m0 and config.fp8,
             async_finish=False,
             return_recv_hook=hook,
+            **self._arguments.dispatch,
             **extra,
         )
         return _Slots(received, count, handle), receive
@@ -440,12 +564,12 @@ class _LowLatency(LowLatencyExchange):
         self._calls += 1
         combined, _, receive = self._buffer.low_latency_combine(
             y,
-            topk_idx.to(self._index_type),
+            self._indices(topk_idx),
             topk_weights,
             received.handle,
             async_finish=False,
             return_recv_hook=hook,
-            **({"use_logfmt": True} if self._config.use_logfmt else {}),
+            **self._arguments.combine,
         )
         return combined, receive
 
@@ -455,17 +579,16 @@ class _LowLatency(LowLatencyExchange):
         value_bytes = hidden + hidden / 128 * 4 + _HEADER_BYTES if self._config.fp8 else 2.0 * hidden
         back_bytes = hidden * 10 / 8 + hidden / 128 * 4 if self._config.use_logfmt else 2.0 * hidden
         sizes = {"dispatch": selections * value_bytes, "combine": selections * back_bytes}
-        nvlink = self._world.num_hosts == 1 and self._config.allow_nvlink_for_low_latency
 
         def test(name: str, text: str, method: str, seconds: float, parts: dict[str, float]) -> OwnTest:
             size = sum(sizes.values()) if name == "both" else sizes[name]
-            by_link = (size, None) if nvlink else (None, size)
+            by_link = (size, None) if self._nvlink else (None, size)
             return OwnTest("v1_ll", text, method, seconds, by_link[0], by_link[1], parts)
 
         local_experts = self._config.num_experts // self._world.size
         # the test counts what each expert gets, in the kernel
         stats = torch.zeros(local_experts, dtype=torch.int32, device=inputs.x.device)
-        counted = {"cumulative_local_expert_recv_stats": stats}
+        counted = {"cumulative_local_expert_recv_stats": stats} if self._arguments.counted else {}
 
         def both() -> None:
             received, _ = self._dispatch(inputs.x, inputs.topk_idx, hook=False, **counted)

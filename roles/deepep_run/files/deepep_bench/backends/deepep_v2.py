@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import torch
-import torch.distributed as dist
 
 from ..config import Config
 from ..device import Device
@@ -15,7 +14,7 @@ from ..errors import RefusedError
 from ..jit_cache import settle as settle_jit_cache
 from ..kernel_limits import refuse, v2_problems
 from ..own_test import PROFILED_APART, PROFILED_CALLS, kernel_parts, mean, seen
-from ..tuning import Candidate, Tuned, best, slowest_mean, sm_counts
+from ..tuning import Candidate, Tuned, best, runs, slowest_mean, sm_counts
 from ..world import World
 from . import package
 from .base import (
@@ -27,9 +26,9 @@ from .base import (
     StandardExchange,
     StandardReceived,
 )
-from .deepep_base import DeepEPBase, packed, unpacked
+from .deepep_base import DeepEPBase, Indices, gpu_sms, packed, unpacked
 
-# what DeepEP and the driver say when a kernel does not exist for a number of SMs
+# what DeepEP and the driver say when a kernel does not exist for a number of SMs: not every one divides well
 _NO_SUCH_KERNEL = (
     "compilation failed",
     "number of channels or sms",
@@ -37,6 +36,7 @@ _NO_SUCH_KERNEL = (
     "too many blocks in cooperative launch",
     "too many resources requested for launch",
 )
+_SERVICE_LEVEL = 0  # as test_ep has it
 _ORDER = "each token's experts in the order of an unsorted top-k"
 _KERNELS = {
     "dispatch": {"kernel": "dispatch_impl", "epilogue": "dispatch_copy_epilogue_impl"},
@@ -49,18 +49,22 @@ class DeepEPV2Backend(DeepEPBase):
 
     @classmethod
     def refuse_unless_possible(cls, config: Config, world: World) -> None:
-        refuse(v2_problems(config, world))
         found = package.load()
         if not found.elastic:
             raise RefusedError(
                 f"backend = 'deepep_v2': the installed deep_ep ({found.version}) has no ElasticBuffer; use "
                 "deepep_v1, or an image with DeepEP 2"
             )
+        refuse(v2_problems(config, world, found.limits, gpu_sms(world)))
         super().refuse_unless_possible(config, world)
 
     @property
     def hierarchical(self) -> bool:
         return True
+
+    def nvlink_domain(self, baseline: bool = False) -> int:
+        ranks: int = self._buffer.get_physical_domain_size()[1]  # as NCCL found it
+        return ranks
 
     def _prepare_environment(self) -> None:
         if self.world.num_hosts == 1:
@@ -83,8 +87,16 @@ class DeepEPV2Backend(DeepEPBase):
         }
         self._bytes = int(elastic.get_buffer_size_hint(group, **sizes))
         self._refuse_unless_free("DeepEP's buffer", self._bytes)
-        # as its own test: every SM that helps, since nothing is computed meanwhile
-        buffer = elastic(group, prefer_overlap_with_compute=False, explicitly_destroy=True, **sizes)
+        # as its own test: every SM that helps, since nothing is computed meanwhile; its service level; and as
+        # many queue pairs as will be used
+        buffer = elastic(
+            group,
+            prefer_overlap_with_compute=False,
+            explicitly_destroy=True,
+            sl_idx=_SERVICE_LEVEL,
+            num_allocated_qps=config.num_qps_per_rank or 0,
+            **sizes,
+        )
         self._sms = config.num_sms or buffer.get_theoretical_num_sms(config.num_experts, config.num_topk)
         self._qps = config.num_qps_per_rank or buffer.get_theoretical_num_qps(self._sms)
         self._sms_tried = sm_counts(config.num_sms, self._sms, self.device)
@@ -107,9 +119,12 @@ class DeepEPV2Backend(DeepEPBase):
         raise RefusedError("mode = low_latency: V2 has no low-latency kernels; use deepep_v1")
 
     def effective(self) -> dict[str, Any]:
+        network = self.nvlink_domain() < self.world.size
         return {
             "num_sms": self._standard.num_sms,
-            "num_qps_per_rank": self._qps if self.world.num_hosts > 1 else None,
+            "num_qps_per_rank": self._qps if network else None,
+            "num_allocated_qps": self._buffer.num_allocated_qps if network else None,
+            "sl_idx": int(os.environ.get("EP_OVERRIDE_RDMA_SL", _SERVICE_LEVEL)) if network else None,
             "buffer_bytes": self._bytes,
             "logical_domain": "{} x {}".format(*self._buffer.get_logical_domain_size()),
         }
@@ -144,7 +159,7 @@ class _Standard(StandardExchange):
         self._world = world
         self._buffer = buffer
         self._device = device
-        self._index_type = index_type
+        self._indices = Indices(index_type)
         self._resources = resources
         self._sms_tried = sms_tried
 
@@ -159,7 +174,7 @@ class _Standard(StandardExchange):
     def dispatch(self, x: Any, topk_idx: torch.Tensor, topk_weights: torch.Tensor) -> _Dispatched:
         received, idx, weights, handle, _ = self._buffer.dispatch(
             x,
-            topk_idx=topk_idx.to(self._index_type),
+            topk_idx=self._indices(topk_idx),
             topk_weights=topk_weights,
             num_experts=self._config.num_experts,
             num_max_tokens_per_rank=self._config.tokens,
@@ -210,7 +225,7 @@ class _Standard(StandardExchange):
         for sms in self._sms_tried:
             tick(f"compiling for {sms} SMs")  # each number has kernels of its own
             self._use(sms)
-            if self._runs(everything):
+            if runs(everything, _NO_SUCH_KERNEL, self._device):
                 usable.append(sms)
         if not usable:
             raise RefusedError(
@@ -241,22 +256,6 @@ class _Standard(StandardExchange):
 
     def _use(self, num_sms: int) -> None:
         self._resources = {**self._resources, "num_sms": num_sms}
-
-    def _runs(self, call: Callable[[], object]) -> bool:
-        """Whether there are kernels for this number of SMs: not every number divides well.
-
-        One that cannot be compiled or launched fails on all ranks alike, before anything is sent.
-        """
-        failed = 0
-        try:
-            call()
-        except RuntimeError as error:
-            if not any(sign in str(error).lower() for sign in _NO_SUCH_KERNEL):
-                raise
-            failed = 1
-        flag = torch.tensor(failed, device=self._device.torch_device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return not int(flag)
 
     def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
         received: _Dispatched = inputs.received

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from ..errors import RefusedError
+from ..kernel_limits import Limits, limits_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,30 @@ class Package:
     version: str
     elastic: bool
     stand_in: bool
+
+    @property
+    def limits(self) -> Limits:
+        """What the kernels of this release can do."""
+        return limits_of(self.version, self.elastic)
+
+    def taken(
+        self, function: Callable[..., object], given: Mapping[str, Any], idle: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Those arguments that this package's function has.
+
+        idle: what a package does that lacks the argument, or what nobody asked for.
+        :raises RefusedError: an argument is missing and something else was asked for
+        """
+        known = inspect.signature(function).parameters
+        if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values()):
+            return dict(given)
+        for name, value in given.items():
+            if name not in known and not (name in idle and idle[name] == value):
+                raise RefusedError(
+                    f"{name} = {value}: {function.__qualname__} of the installed deep_ep ({self.version}) "
+                    "has no such argument; use an image with a newer DeepEP, or do without it"
+                )
+        return {name: value for name, value in given.items() if name in known}
 
     def build(self) -> str:
         """Version, and a digest of what kernels are made from: one version may stand for many builds."""
