@@ -5,8 +5,10 @@ import unittest
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
+from deepep_bench import report
 from deepep_bench.backends.deepep_v1 import DeepEPV1Backend
 from deepep_bench.backends.deepep_v2 import DeepEPV2Backend, _as_unsorted_topk
 from deepep_bench.errors import RefusedError
@@ -15,6 +17,7 @@ from deepep_bench.kernel_limits import limits_of, v1_problems, v2_problems
 from deepep_bench.link_counters import Carried as Counted
 from deepep_bench.link_counters import LinkCounters, parse_nvlink
 from deepep_bench.links import TRANSPORT, RdmaPort, rdma_ports, refuse_unless_connected, settle_nvshmem
+from deepep_bench.modes.base import Measurement
 from deepep_bench.routing import route
 from deepep_bench.traffic import rows_between_ranks
 from deepep_bench.wire import LinkRows, rows_by_link
@@ -70,7 +73,7 @@ class Wire(unittest.TestCase):
         given = config()
         routings = [route(given, rank, 4) for rank in range(4)]
         matrix = rows_between_ranks(given, routings)
-        nvl, rdma = rows_by_link(given, routings, 4, hierarchical=True, nvlink=True)
+        nvl, rdma = rows_by_link(given, routings, matrix, 4, hierarchical=True, nvlink=True)
         self.assertEqual(nvl.sent, [sum(row) - row[rank] for rank, row in enumerate(matrix)])
         self.assertEqual(sum(nvl.received), sum(nvl.sent))
         self.assertEqual(rdma.sent, [0] * 4)
@@ -79,14 +82,59 @@ class Wire(unittest.TestCase):
         given = config()
         routings = [route(given, rank, 4) for rank in range(4)]
         matrix = rows_between_ranks(given, routings)
-        _, direct = rows_by_link(given, routings, 2, hierarchical=False, nvlink=True)
+        _, direct = rows_by_link(given, routings, matrix, 2, hierarchical=False, nvlink=True)
         self.assertEqual(direct.sent[0], matrix[0][2] + matrix[0][3])
-        nvl, rdma = rows_by_link(given, routings, 2, hierarchical=True, nvlink=True)
+        nvl, rdma = rows_by_link(given, routings, matrix, 2, hierarchical=True, nvlink=True)
         other = (routings[0].topk_idx >= 8).any(dim=1).sum()
         self.assertEqual(rdma.sent[0], int(other))
         self.assertEqual(rdma.received[2], int(other))
         # rank 0 passes rank 2's tokens for rank 1 on
         self.assertEqual(nvl.sent[0], matrix[0][1] + matrix[2][1])
+
+    def test_every_hop_is_counted_as_by_hand(self) -> None:
+        given = config(num_experts=24, num_topk=3)
+        routings = [route(given, rank, 12) for rank in range(12)]
+        matrix = rows_between_ranks(given, routings)
+        sent, received = ([0] * 12, [0] * 12), ([0] * 12, [0] * 12)
+        for source, routing in enumerate(routings):
+            ranks = [{expert // 2 for expert in row} for row in routing.topk_idx.tolist()]
+            self.assertEqual(matrix[source], [sum(rank in each for each in ranks) for rank in range(12)])
+            for domain in range(3):
+                gateway = domain * 4 + source % 4
+                tokens = [each for each in ranks if any(rank // 4 == domain for rank in each)]
+                hops = [(source, gateway, len(tokens))]
+                hops += [
+                    (gateway, rank, sum(rank in each for each in tokens))
+                    for rank in range(domain * 4, domain * 4 + 4)
+                ]
+                for sender, receiver, rows in hops:
+                    if sender != receiver:
+                        link = int(sender // 4 != receiver // 4)
+                        sent[link][sender] += rows
+                        received[link][receiver] += rows
+        found = rows_by_link(given, routings, matrix, 4, hierarchical=True, nvlink=True)
+        self.assertEqual([each.sent for each in found], list(sent))
+        self.assertEqual([each.received for each in found], list(received))
+
+    def test_rows_are_counted_once_for_all_records(self) -> None:
+        given = config()
+        routings = [route(given, rank, 4) for rank in range(4)]
+        measurements = [
+            Measurement(name, None, "events", lambda: None, baseline=baseline)
+            for name in ("dispatch", "combine", "both")
+            for baseline in (False, True)
+        ]
+        rows = rows_between_ranks(given, routings)
+        about = report.Circumstances(given, world(), "", {}, [], measurements, routings, rows)
+        backend: Any = SimpleNamespace(stand_in=False, hierarchical=True, nvlink_domain=lambda baseline: 2)
+        ticks: list = []
+        with (
+            mock.patch.object(report, "rows_by_link", wraps=rows_by_link) as counted,
+            mock.patch.object(report, "_record", return_value={}),
+        ):
+            self.assertEqual(len(report.records(about, backend, [], ticks.append)), 6)
+        self.assertEqual(counted.call_count, 2)
+        self.assertGreaterEqual(len(ticks), 6)
 
     def test_nvlink_may_join_hosts(self) -> None:
         def domains(**changes: Any) -> tuple:
@@ -105,7 +153,8 @@ class Wire(unittest.TestCase):
 
         given = config(**LOW_LATENCY, num_experts=16)
         routings = [route(given, rank, 16) for rank in range(16)]
-        apart, joined = (rows_by_link(given, routings, size, False, nvlink=True) for size in (4, 16))
+        matrix = rows_between_ranks(given, routings)
+        apart, joined = (rows_by_link(given, routings, matrix, size, False, nvlink=True) for size in (4, 16))
         self.assertGreater(sum(apart[1].sent), 0)
         self.assertEqual(sum(joined[1].sent), 0)
         self.assertEqual(sum(joined[0].sent), sum(apart[0].sent) + sum(apart[1].sent))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Mapping, Sequence
 
 import torch
 
@@ -11,19 +12,45 @@ _DEVICES = Path("/sys/bus/pci/devices")
 
 
 def bind(device: torch.device, devices: Path = _DEVICES) -> dict[str, str | None]:
-    """Returns {"gpu", "numa_node", "cpus"}: where this process runs now. Nothing is bound where the kernel
-    tells no CPUs, or none of those that this process may use."""
+    """Returns {"gpu", "numa_node", "cpus", "unbound"}: where this process runs now, and why it may run beside
+    another GPU; null where it may not, or has none. Threads that are started afterwards run there, too."""
     address = _pci_address(device)
     folder = devices / address if address else None
     near = _cpus(_word(folder / "local_cpulist")) if folder else set()
     allowed = os.sched_getaffinity(0)
-    if near & allowed and near & allowed != allowed:
+    unbound = None
+    if near & allowed:
         os.sched_setaffinity(0, near & allowed)
+    elif device.type == "cuda":
+        unbound = _why(address, near)
     return {
         "gpu": address,
         "numa_node": _word(folder / "numa_node") or None if folder else None,
         "cpus": _text(os.sched_getaffinity(0)),
+        "unbound": unbound,
     }
+
+
+def notes(places: Sequence[tuple[int, Mapping[str, str | None]]]) -> list[str]:
+    """A sentence for each reason why ranks are not bound; places: (rank, what ``bind`` returned)."""
+    ranks: dict[str, list[str]] = {}
+    for rank, place in places:
+        reason = place.get("unbound")
+        if reason:
+            ranks.setdefault(reason, []).append(str(rank))
+    return [
+        f"rank{'s' if len(which) > 1 else ''} {', '.join(which)} not bound to the CPUs beside the GPU: "
+        f"{reason}"
+        for reason, which in ranks.items()
+    ]
+
+
+def _why(address: str | None, near: set[int]) -> str:
+    if address is None:
+        return "this torch does not tell the GPU's PCI address"
+    if not near:
+        return "the kernel names none"
+    return f"this process may use none of {_text(near)}"
 
 
 def _pci_address(device: torch.device) -> str | None:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Callable
 
 from . import RECORD_SCHEMA
 from .backends.base import Backend, OwnTest, OwnTests
@@ -20,10 +20,9 @@ from .traffic import (
     Traffic,
     combine_row_bytes,
     dispatch_row_bytes,
-    rows_between_ranks,
     traffic_by_operation,
 )
-from .wire import rows_by_link
+from .wire import LinkRows, rows_by_link
 from .world import World
 
 GIGA = 1e9
@@ -85,20 +84,30 @@ class Circumstances:
     notes: list[str]
     measurements: list[Measurement]
     routings: list[Routing]
+    rows: list[list[int]]  # between ranks
 
 
-def records(about: Circumstances, backend: Backend, ranks: list[RankReport]) -> list[dict[str, Any]]:
-    """One record per measurement, in the order in which they were timed."""
-    rows = rows_between_ranks(about.config, about.routings)
+def records(
+    about: Circumstances, backend: Backend, ranks: list[RankReport], tick: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """One record per measurement, in the order in which they were timed; ``tick`` says what is done next."""
+    tick("routing")
+    shared = {"routing": _routing(about)}
     # the baselines' scales and results are not packed as DeepEP packs them
     traffic = {
-        baseline: traffic_by_operation(_as_sent(about.config, baseline), rows) for baseline in (False, True)
+        baseline: traffic_by_operation(_as_sent(about.config, baseline), about.rows)
+        for baseline in (False, True)
     }
-    shared = {"routing": _routing(about)}
-    return [
-        {**_record(about, backend, each, traffic[each.baseline][each.operation], ranks), **shared}
-        for each in about.measurements
-    ]
+    links: dict[bool, tuple[LinkRows, LinkRows]] = {}
+    found = []
+    for each in about.measurements:
+        if each.baseline not in links and not backend.stand_in:
+            tick("links")
+            links[each.baseline] = _links(about, backend, each.baseline)
+        tick(f"record of {each.name}")
+        moved = traffic[each.baseline][each.operation]
+        found.append({**_record(about, backend, each, moved, links.get(each.baseline), ranks), **shared})
+    return found
 
 
 def _as_sent(config: Config, baseline: bool) -> Config:
@@ -116,7 +125,7 @@ def _routing(about: Circumstances) -> dict[str, Any]:
         found["reached_imbalance"] = reached_imbalance(config, about.routings)
     if config.routing == "trace":
         found["trace"] = config.routing_trace
-    loads = [sum(column) for column in zip(*rows_between_ranks(config, about.routings))]
+    loads = [sum(column) for column in zip(*about.rows)]
     found["busiest_over_mean"] = max(loads) * len(loads) / sum(loads)
     return found
 
@@ -126,6 +135,7 @@ def _record(
     backend: Backend,
     measurement: Measurement,
     traffic: Traffic,
+    links: tuple[LinkRows, LinkRows] | None,
     ranks: list[RankReport],
 ) -> dict[str, Any]:
     config, world = about.config, about.world
@@ -133,7 +143,7 @@ def _record(
     summary = summarise(iterations)
     own = _own_tests(measurement, ranks)
     kernels = _kernels(measurement, ranks)
-    wire = _wire(about, backend, measurement, summary.median)
+    wire = _wire(about.config, links, measurement, summary.median)
     return {
         "schema": RECORD_SCHEMA,
         "operation": measurement.operation,
@@ -233,21 +243,26 @@ def _own_test_json(own: list[OwnTest]) -> dict[str, Any]:
     return found
 
 
-def _wire(
-    about: Circumstances, backend: Backend, measurement: Measurement, seconds: float
-) -> tuple[float | None, float | None]:
-    """GB/s of the busiest rank over NVLink and over RDMA; None where nothing crosses it or nobody knows."""
-    if backend.stand_in:
-        return None, None
-    config = _as_sent(about.config, measurement.baseline)
-    nvlink = config.mode == "standard" or config.allow_nvlink_for_low_latency or measurement.baseline
-    links = rows_by_link(
+def _links(about: Circumstances, backend: Backend, baseline: bool) -> tuple[LinkRows, LinkRows]:
+    config = about.config
+    nvlink = config.mode == "standard" or config.allow_nvlink_for_low_latency or baseline
+    return rows_by_link(
         config,
         about.routings,
-        backend.nvlink_domain(measurement.baseline),
-        backend.hierarchical and not measurement.baseline,
+        about.rows,
+        backend.nvlink_domain(baseline),
+        backend.hierarchical and not baseline,
         nvlink or config.backend == "nccl",
     )
+
+
+def _wire(
+    config: Config, links: tuple[LinkRows, LinkRows] | None, measurement: Measurement, seconds: float
+) -> tuple[float | None, float | None]:
+    """GB/s of the busiest rank over NVLink and over RDMA; None where nothing crosses it or nobody knows."""
+    if links is None:
+        return None, None
+    config = _as_sent(config, measurement.baseline)
     there = dispatch_row_bytes(config) if measurement.operation != "combine" else 0
     back = combine_row_bytes(config) if measurement.operation != "dispatch" else 0
     nvl, rdma = (link.busiest(there, back) / GIGA / seconds for link in links)

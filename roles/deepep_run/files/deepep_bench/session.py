@@ -87,11 +87,12 @@ class _Session:
         config, backend = self._config, self._backend
         self._phase("rendezvous")
         self._refuse_unless_equal()
+        backend.device_of_rank.use()
+        place = affinity.bind(backend.device)  # before libraries start threads of their own
         with self._live.patient(OPENING_S) if isinstance(backend, DeepEPBase) else nullcontext():
             backend.open()
 
         self._phase("prepare")
-        place = affinity.bind(backend.device)
         mode = MODES[config.mode](config, self._world, backend, self._faults)
 
         if mode.compiles:
@@ -272,18 +273,24 @@ class _Session:
         ranks = [report.RankReport.from_json(value) for value in everybody]
         stamp = os.environ.get("DEEPEP_STAMP") or time.strftime("%Y%m%d_%H%M%S")
         name = f"benchmark_{world.size}_ranks_{stamp}_{config.mode}"
+        self._live.tick("rows between ranks")
+        rows = rows_between_ranks(config, mode.reference.routings)
         about = report.Circumstances(
             config=config,
             world=world,
             result_dir=f"results/{name}",
             versions=evidence.versions(self._backend),
-            notes=report.notes(config, self._backend, self._faults.text, report.marks(ranks)),
+            notes=[
+                *report.notes(config, self._backend, self._faults.text, report.marks(ranks)),
+                *affinity.notes([(rank.rank, rank.evidence["place"]) for rank in ranks]),
+            ],
             measurements=measurements,
             routings=mode.reference.routings,
+            rows=rows,
         )
-        results = report.records(about, self._backend, ranks)
+        results = report.records(about, self._backend, ranks, self._live.tick)
         folder = self._output / "results" / name
-        rows = rows_between_ranks(config, mode.reference.routings)
+        self._live.tick("files")
         write_text(folder / "token_matrix.txt", matrix.token_matrix(mode.reference.routings))
         write_text(folder / "token_matrix_kb.txt", matrix.token_matrix_kb(rows, dispatch_row_bytes(config)))
         if not self._backend.stand_in:

@@ -27,16 +27,24 @@ class Traffic:
 
 def rows_between_ranks(config: Config, routings: list[Routing]) -> list[list[int]]:
     """[source rank][destination rank] rows of one dispatch: a token once per destination rank, low latency
-    once per selected expert."""
+    once per selected expert. Grows with ranks and tokens: ask once."""
     world_size = len(routings)
     matrix = []
     for routing in routings:
         rank_of = routing.topk_idx // (config.num_experts // world_size)
         if config.mode == "standard":
-            matrix.append([int((rank_of == rank).any(dim=1).sum()) for rank in range(world_size)])
+            matrix.append(reached(rank_of, world_size).tolist())
         else:
             matrix.append(torch.bincount(rank_of.flatten(), minlength=world_size).tolist())
     return matrix
+
+
+def reached(place_of: torch.Tensor, places: int) -> torch.Tensor:
+    """int64 [places]: how many tokens have a selection there. place_of int64 [tokens, topk]."""
+    ordered = place_of.sort(dim=1).values
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return torch.bincount(ordered[first], minlength=places)
 
 
 def dispatch_row_bytes(config: Config) -> int:

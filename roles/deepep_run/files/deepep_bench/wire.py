@@ -8,7 +8,7 @@ import torch
 
 from .config import Config
 from .routing import Routing
-from .traffic import rows_between_ranks
+from .traffic import reached
 
 
 @dataclass(frozen=True)
@@ -31,45 +31,45 @@ class LinkRows:
 
 
 def rows_by_link(
-    config: Config, routings: list[Routing], domain: int, hierarchical: bool, nvlink: bool
+    config: Config,
+    routings: list[Routing],
+    rows: list[list[int]],
+    domain: int,
+    hierarchical: bool,
+    nvlink: bool,
 ) -> tuple[LinkRows, LinkRows]:
     """(NVLink, RDMA).
 
-    domain: consecutive ranks that NVLink connects. hierarchical: a token crosses the network once per domain,
-    to the GPU of the same number there, which passes it on by NVLink. nvlink: whether they use it.
+    rows: as ``rows_between_ranks`` has them. domain: consecutive ranks that NVLink connects; nvlink: whether
+    they use it. hierarchical: a token crosses the network once per domain, to the GPU of the same number
+    there, which passes it on by NVLink.
     """
     size = len(routings)
+    moved = torch.tensor(rows, dtype=torch.int64)
     if hierarchical and size > domain:
-        pairs = _by_way_of_the_same_gpu(config, routings, domain)
-    else:
-        matrix = rows_between_ranks(config, routings)
-        pairs = [
-            (source, destination, matrix[source][destination])
-            for source in range(size)
-            for destination in range(size)
-        ]
-    rows = {link: ([0] * size, [0] * size) for link in ("nvlink", "rdma")}
-    for source, destination, count in pairs:
-        if source == destination:
-            continue
-        inside = source // domain == destination // domain
-        sent, received = rows["nvlink" if inside and nvlink else "rdma"]
-        sent[source] += count
-        received[destination] += count
-    return LinkRows(*rows["nvlink"]), LinkRows(*rows["rdma"])
+        moved = _by_way_of_the_same_gpu(config, routings, moved, domain)
+    moved.fill_diagonal_(0)
+    domain_of = torch.arange(size) // domain
+    inside = (domain_of.unsqueeze(1) == domain_of) if nvlink else torch.zeros((size, size), dtype=torch.bool)
+    return _both_ways(moved.masked_fill(~inside, 0)), _both_ways(moved.masked_fill(inside, 0))
+
+
+def _both_ways(moved: torch.Tensor) -> LinkRows:
+    return LinkRows(moved.sum(dim=1).tolist(), moved.sum(dim=0).tolist())
 
 
 def _by_way_of_the_same_gpu(
-    config: Config, routings: list[Routing], domain: int
-) -> list[tuple[int, int, int]]:
+    config: Config, routings: list[Routing], rows: torch.Tensor, domain: int
+) -> torch.Tensor:
+    """int64 [sender, receiver]: rows of every hop."""
     size = len(routings)
-    pairs = []
+    domains = size // domain
+    hops = torch.zeros((size, size), dtype=torch.int64)
+    # [domain, number in it, domain, number in it]
+    numbered, every = hops.view(domains, domain, domains, domain), torch.arange(domains)
     for source, routing in enumerate(routings):
-        rank_of = routing.topk_idx // (config.num_experts // size)
-        domain_of = torch.div(rank_of, domain, rounding_mode="floor")
-        for each in range(size // domain):
-            gateway = each * domain + source % domain
-            pairs.append((source, gateway, int((domain_of == each).any(dim=1).sum())))
-            for destination in range(each * domain, (each + 1) * domain):
-                pairs.append((gateway, destination, int((rank_of == destination).any(dim=1).sum())))
-    return pairs
+        number = source % domain
+        domain_of = routing.topk_idx // (config.num_experts // domains)
+        hops[source, every * domain + number] += reached(domain_of, domains)
+        numbered[every, number, every] += rows[source].view(domains, domain)
+    return hops
