@@ -76,6 +76,9 @@ def test_two_hosts(
     for record in records:
         assert record["stand_in"] is True
         assert any("not DeepEP's figure" in note for note in record["notes"])
+        marks = ["measured under nsys, which slows the program"] if profiler else []
+        assert record["marks"] == marks
+        assert set(marks) <= set(record["notes"])
         assert record["simple_nvl_bw"] is record["simple_rdma_bw"] is record["counting"] is None
         assert (record["num_ranks"], record["num_hosts"], record["ranks_per_host"]) == (4, 2, 2)
         assert [line["host"] for line in record["per_rank"]] == ["node0", "node0", "node1", "node1"]

@@ -12,7 +12,7 @@ from deepep_bench import report
 from deepep_bench.backends.deepep_v1 import DeepEPV1Backend
 from deepep_bench.backends.deepep_v2 import DeepEPV2Backend, _as_unsorted_topk
 from deepep_bench.errors import RefusedError
-from deepep_bench.gpu import _bits, _foreign, _range
+from deepep_bench.gpu import _foreign, _range
 from deepep_bench.kernel_limits import limits_of, v1_problems, v2_problems
 from deepep_bench.link_counters import Carried as Counted
 from deepep_bench.link_counters import LinkCounters, parse_nvlink
@@ -263,8 +263,6 @@ class Gpus(unittest.TestCase):
     def test_what_is_not_told_is_none(self) -> None:
         self.assertIsNone(_range([{"power.draw": "[N/A]"}], "power.draw"))
         self.assertEqual(_range([{"t": "3"}, {"t": "1.5"}], "t"), [1.5, 3.0])
-        self.assertEqual(_bits("0x0000000000000004"), 4)
-        self.assertEqual(_bits("[N/A]"), 0)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 from pathlib import Path
-from typing import Mapping
+from typing import Mapping, Sequence
 
 import torch
 
 from .backends.base import Backend
+from .errors import RefusedError
 
 _PREFIXES = ("NCCL_", "NVSHMEM_", "EP_", "CUDA_", "TORCH_SYMM_MEM_", "OMP_NUM_THREADS", "UCX_", "FI_")
 _SECRET = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
+_HARMLESS = ("python", "kernel")  # versions that may differ between hosts
 _LIBRARIES = ("libnccl", "libnvshmem_host", "libcudart", "libcuda.so")
 
 
@@ -26,13 +29,29 @@ def versions(backend: Backend) -> dict[str, str | None]:
         "deep_ep": None,
         "cuda": torch.version.cuda,
         "nccl": _nccl(loaded.get("libnccl")),
-        "nvshmem": _package("nvidia-nvshmem-cu13", "nvidia-nvshmem-cu12")
-        if "libnvshmem_host" in loaded
-        else None,
+        "nvshmem": _nvshmem(loaded.get("libnvshmem_host")),
         "kernel": platform.release(),
     }
     found.update(backend.versions())
     return found
+
+
+def refuse_unless_same(hosts: Sequence[tuple[str, Mapping[str, str | None]]]) -> list[str]:
+    """Compares (host, versions) of every rank. Returns a sentence for each harmless difference.
+
+    :raises RefusedError: what moves the tokens differs, so that the figure would belong to no version
+    """
+    notes = []
+    first_host, first = hosts[0]
+    for name in first:
+        others = [(host, found.get(name)) for host, found in hosts if found.get(name) != first[name]]
+        if not others:
+            continue
+        told = f"{name} is {first[name]} on host {first_host} and {others[0][1]} on host {others[0][0]}"
+        if name not in _HARMLESS:
+            raise RefusedError(f"{told}: run the same image, or install the same versions, on every host")
+        notes.append(told)
+    return notes
 
 
 def loaded_libraries(maps: Path = Path("/proc/self/maps")) -> dict[str, str]:
@@ -80,12 +99,14 @@ def _nccl(path: str | None) -> str | None:
     return f"{major}.{rest // 100}.{rest % 100}"
 
 
-def _package(*names: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None
+def _nvshmem(path: str | None) -> str | None:
+    """As _nccl; what pip says belongs to another library where the image was built with its own."""
+    if path is None or " and " in path:
+        return path
+    numbers = [ctypes.c_int() for _ in range(3)]
+    try:
+        ctypes.CDLL(path).nvshmemx_vendor_get_version_info(*map(ctypes.byref, numbers))
+    except (OSError, AttributeError):
+        told = re.search(r"\.so\.(\d+(?:\.\d+)+)$", path)
+        return told[1] if told else f"not told by {path}"
+    return ".".join(str(number.value) for number in numbers)

@@ -1,6 +1,7 @@
 """The state of this host's GPUs before, during and after: clocks, heat, throttling, power, other processes.
 
-Asked of nvidia-smi by one helper process per host, so that no rank spends time on it.
+Asked of nvidia-smi by one helper process per host, so that no rank spends time on it, and around each part
+that is measured: the driver counts how long a GPU was throttled in between, whatever the helper saw.
 """
 
 from __future__ import annotations
@@ -9,23 +10,25 @@ import shutil
 import subprocess
 import threading
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
+from . import throttling
 from .link_counters import LinkCounters
 
 _STATIC = ("index", "name", "uuid", "serial", "driver_version", "pci.bus_id", "clocks.max.sm", "power.limit")
 _SAMPLED = ("uuid", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
 _REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # the newer name first
-_REASON_BITS = {
-    0x4: "power cap",
-    0x8: "hardware slowdown",
-    0x20: "too hot (software)",
-    0x40: "too hot (hardware)",
-    0x80: "power brake",
-}
 _INTERVAL_MS = 500
 _ANSWER_S = 20
 _COOL_S = 1.5  # how long a GPU may still tell of what came before
+PARTS = {
+    "during": "while it was timed",
+    "own_test": "while its kernels and DeepEP's own tests were timed",
+    "baselines": "while the baselines were timed",
+}
+"""What is measured, by what it is called in evidence.json."""
+_BETWEEN = "between"
 
 
 class GpuWatch:
@@ -38,16 +41,15 @@ class GpuWatch:
         self._before: list[dict[str, str]] = []
         self._during: list[dict[str, str]] = []
         self._samples: dict[str, list[dict[str, str]]] = {
-            "before": [],
-            "during": [],
-            "own_test": [],
-            "after": [],
+            when: [] for when in ("before", *PARTS, _BETWEEN, "after")
         }
+        self._throttled = throttling.Throttled()
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._reasons = _REASONS[0]
         self._lock = threading.Lock()
-        self._apart_until = 0.0
+        self._part = _BETWEEN
+        self._cool_at = 0.0
 
     def before(self) -> None:
         """Before any rank of this host has touched its GPU: whatever runs there is somebody else's."""
@@ -81,16 +83,29 @@ class GpuWatch:
                 row = _row(fields, line)
                 if row:
                     with self._lock:
-                        apart = time.monotonic() < self._apart_until
-                        self._samples["own_test" if apart else "during"].append(row)
+                        hot = time.monotonic() < self._cool_at
+                        self._samples[_BETWEEN if hot else self._part].append(row)
 
         self._process = process
         self._thread = threading.Thread(target=read, name="gpu samples", daemon=True)
         self._thread.start()
 
-    def set_apart(self, begin: bool) -> None:
-        """From ``begin`` to the end (and a little longer) samples do not belong to what is measured."""
-        self._apart_until = float("inf") if begin else time.monotonic() + _COOL_S
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """One of PARTS: what is seen and counted in here belongs to it. Does nothing before ``start``."""
+        if self._process is None:
+            yield
+            return
+        self._throttled.begin(name, self._counters())
+        with self._lock:
+            self._part = name
+        yield
+        rows = self._query("gpu", (*_SAMPLED, self._reasons))  # a short part may have no other sample
+        with self._lock:
+            self._part = _BETWEEN
+            self._cool_at = time.monotonic() + _COOL_S
+            self._samples[name] += rows
+        self._throttled.end(name, self._counters())
 
     def look_for_others(self) -> None:
         """While the benchmark's own processes are there, too; at any time and as often as wanted."""
@@ -109,22 +124,37 @@ class GpuWatch:
         process.wait()
         if self._thread is not None:
             self._thread.join(timeout=2)
+        if process.stdout is not None:
+            process.stdout.close()
         self._samples["after"] = self._query("gpu", (*_SAMPLED, self._reasons))
 
-    def conditions(self, host: str, uuids: set[str], own_pids: set[int]) -> dict[str, Any]:
-        """What was seen on the GPUs in use (all of them where ``uuids`` is empty)."""
+    def conditions(
+        self, host: str, uuids: set[str], own_pids: set[int], expected: bool = True
+    ) -> dict[str, Any]:
+        """What was seen on the GPUs in use (all of them where ``uuids`` is empty).
+
+        marks: what was wrong all the time; marks_by_part: in one of PARTS. expected: there are GPUs.
+        """
         used = [uuid for uuid in self._gpus if not uuids or uuid in uuids]
         with self._lock:
             samples = {when: list(rows) for when, rows in self._samples.items()}
         gpus = [self._of_gpu(uuid, samples) for uuid in used]
         foreign = _foreign(self._before, self._during, set(used), own_pids)
-        marks = [
-            f"GPU {gpu['index']} of {host} was throttled: {', '.join(gpu['throttled'])}"
-            for gpu in gpus
-            if gpu["throttled"]
-        ]
-        marks += [f"GPU {each['gpu']} of {host} was shared with {each['process']}" for each in foreign]
-        return {"host": host, "gpus": gpus, "foreign_processes": foreign, "marks": marks}
+        marks = [f"GPU {each['gpu']} of {host} was shared with {each['process']}" for each in foreign]
+        if expected and not gpus:
+            marks.append(f"conditions unknown: nvidia-smi tells nothing of the GPUs of {host}")
+        by_part: dict[str, list[str]] = {}
+        for part in self._throttled.parts():
+            found = [mark for gpu in gpus for mark in _marks_of(gpu, part, host)]
+            if found:
+                by_part[part] = found
+        return {
+            "host": host,
+            "gpus": gpus,
+            "foreign_processes": foreign,
+            "marks": marks,
+            "marks_by_part": by_part,
+        }
 
     def _of_gpu(self, uuid: str, samples: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
         known = self._gpus[uuid]
@@ -138,7 +168,6 @@ class GpuWatch:
             "max_sm_clock_mhz": _number(known["clocks.max.sm"]),
             "power_limit_w": _number(known["power.limit"]),
         }
-        reasons: list[str] = []
         for when, rows in samples.items():
             mine = [row for row in rows if row["uuid"] == uuid]
             found[when] = {
@@ -148,28 +177,41 @@ class GpuWatch:
                 "temperature_c": _range(mine, "temperature.gpu"),
                 "power_w": _range(mine, "power.draw"),
             }
-            if when == "during":
-                bits = 0
-                for row in mine:
-                    bits |= _bits(row[self._reasons])
-                reasons = [text for bit, text in _REASON_BITS.items() if bits & bit]
-        found["throttled"] = reasons
+            if when in PARTS:
+                seen = throttling.active(row[self._reasons] for row in mine)
+                found[when].update(throttled=seen, throttled_s=self._throttled.seconds(when, uuid))
+        found["throttled"] = found["during"]["throttled"]
         return found
+
+    def _counters(self) -> throttling.Snapshot:
+        return throttling.Snapshot(time.monotonic(), throttling.counters(self._ask("-q", "-x")))
 
     def _processes(self) -> list[dict[str, str]]:
         return self._query("compute-apps", ("gpu_uuid", "pid", "process_name", "used_gpu_memory"))
 
     def _query(self, what: str, fields: tuple[str, ...]) -> list[dict[str, str]]:
-        command = [str(self._program), f"--query-{what}={','.join(fields)}", "--format=csv,noheader,nounits"]
+        told = self._ask(f"--query-{what}={','.join(fields)}", "--format=csv,noheader,nounits")
+        return [row for row in (_row(fields, line) for line in told.splitlines()) if row]
+
+    def _ask(self, *words: str) -> str:
+        """What nvidia-smi prints; nothing where it fails."""
         try:
             done = subprocess.run(  # noqa: S603
-                command, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+                [str(self._program), *words], capture_output=True, text=True, timeout=_ANSWER_S, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
-            return []
-        if done.returncode:
-            return []
-        return [row for row in (_row(fields, line) for line in done.stdout.splitlines()) if row]
+            return ""
+        return "" if done.returncode else done.stdout
+
+
+def _marks_of(gpu: dict[str, Any], part: str, host: str) -> list[str]:
+    """What was wrong with a GPU in a part; that nobody knows is wrong, too."""
+    name, seen = f"GPU {gpu['index']} of {host}", gpu[part]
+    counted = seen["throttled_s"]
+    if not seen["samples"] and counted is None:
+        return [f"conditions unknown: nothing was told of {name} {PARTS[part]}"]
+    reasons = throttling.reasons(seen["throttled"], counted)
+    return [f"{name} was throttled {PARTS[part]}: {', '.join(reasons)}"] if reasons else []
 
 
 def _foreign(
@@ -203,13 +245,6 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None  # "[N/A]"
-
-
-def _bits(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        return 0
 
 
 def _range(rows: list[dict[str, str]], field: str) -> list[float] | None:

@@ -6,11 +6,12 @@ import dataclasses
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from . import RECORD_SCHEMA
 from .backends.base import Backend, OwnTest, OwnTests
 from .config import Config
+from .gpu import PARTS
 from .kernels import KernelTimes, of_slowest
 from .modes.base import Measurement
 from .reference import DESCRIPTION, Checked
@@ -192,7 +193,7 @@ def _record(
         "num_sms": config.num_sms,
         "num_qps_per_rank": config.num_qps_per_rank,
         "effective": {} if measurement.baseline else backend.effective(),
-        "marks": marks(ranks),
+        "marks": marks(ranks, _parts_of(measurement, bool(own or kernels))),
         "versions": about.versions,
         "timestamp": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "result_dir": about.result_dir,
@@ -277,9 +278,21 @@ def _model(ranks: list[RankReport]) -> str | None:
     return None
 
 
-def marks(ranks: list[RankReport]) -> list[str]:
-    """What was wrong with the GPUs while they were measured."""
-    return [mark for rank in ranks for mark in rank.evidence.get("conditions", {}).get("marks", [])]
+def marks(ranks: list[RankReport], parts: Iterable[str] = PARTS) -> list[str]:
+    """What was wrong while those parts were measured (gpu.py), or with the run as a whole."""
+    found = []
+    for rank in ranks:
+        conditions = rank.evidence.get("conditions", {})
+        found += conditions.get("marks", [])
+        found += [mark for part in parts for mark in conditions.get("marks_by_part", {}).get(part, [])]
+    profilers = {rank.evidence.get("profiler") for rank in ranks} - {None}
+    return [*found, *(f"measured under {name}, which slows the program" for name in sorted(profilers))]
+
+
+def _parts_of(measurement: Measurement, own: bool) -> list[str]:
+    if measurement.baseline:
+        return ["baselines"]
+    return ["during", "own_test"] if own else ["during"]
 
 
 def _notes_of(measurement: Measurement) -> list[str]:

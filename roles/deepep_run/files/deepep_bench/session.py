@@ -81,6 +81,7 @@ class _Session:
         self._store = shared
         self._watch = watch
         self._tuning: Tuned | None = None
+        self._differences: list[str] = []  # between hosts
         self._progress = Progress(output_dir / "progress.json" if world.local_rank == 0 else None)
 
     def run(self) -> None:
@@ -92,6 +93,7 @@ class _Session:
         with self._live.patient(OPENING_S) if isinstance(backend, DeepEPBase) else nullcontext():
             backend.open()
 
+        self._compare_versions()
         self._phase("prepare")
         mode = MODES[config.mode](config, self._world, backend, self._faults)
 
@@ -109,13 +111,12 @@ class _Session:
         measurements = mode.measurements()
         gc.collect()
         gc.disable()  # a collection in the middle of an iteration would be timed
-        with profiler.captured(backend.device, self._live.patient):
+        with profiler.captured(backend.device, self._live.patient), self._watch.part("during"):
             times = {each.name: self._time(each) for each in measurements}
         self._phase("own_tests")
-        self._watch.set_apart(True)  # these keep the GPU busy in between, which takes it to its power limit
-        profiled = self._kernels(measurements)
-        own = mode.own_tests(self._live.tick)
-        self._watch.set_apart(False)
+        with self._watch.part("own_test"):  # these keep the GPU busy in between, up to its power limit
+            profiled = self._kernels(measurements)
+            own = mode.own_tests(self._live.tick)
         gc.enable()
         self._phase("check_after")
         after = mode.check("check_after")
@@ -123,7 +124,8 @@ class _Session:
         if isinstance(backend, DeepEPBase):
             self._phase("baselines")
             baselines = Baselines(mode, backend.device_of_rank)
-            measurements = [*measurements, *self._baselines(baselines, times, before, after)]
+            with self._watch.part("baselines"):
+                measurements = [*measurements, *self._baselines(baselines, times, before, after)]
             baselines.release()
         links = self._links()
         if self._world.local_rank == 0:
@@ -215,9 +217,14 @@ class _Session:
         uuids = {
             uuid for uuid in store.exchange(self._store, world, "gpu", evidence.gpu_uuid(device)) if uuid
         }
-        found: dict[str, Any] = {"place": place, "libraries": evidence.loaded_libraries()}
+        found: dict[str, Any] = {
+            "place": place,
+            "libraries": evidence.loaded_libraries(),
+            "profiler": profiler.around(),
+        }
         if world.local_rank == 0:
-            found["conditions"] = self._watch.conditions(world.host, uuids, pids)
+            gpus = device.type == "cuda"
+            found["conditions"] = self._watch.conditions(world.host, uuids, pids, expected=gpus)
             found["carried"] = self._watch.links.carried(uuids)
             found["rdma_ports"] = [port.to_json() for port in rdma_ports()]
             found["environment"] = evidence.environment()
@@ -238,6 +245,13 @@ class _Session:
                 raise RefusedError(
                     f"host {host} and host {everybody[0][0]} were given different {', '.join(keys)}"
                 )
+
+    def _compare_versions(self) -> None:
+        """Once all libraries are loaded."""
+        mine = [self._world.host, evidence.versions(self._backend)]
+        everybody = store.gather(self._store, self._world, "versions", mine)
+        if everybody:
+            self._differences = evidence.refuse_unless_same(everybody)
 
     def _time(self, measurement: Measurement) -> list[float]:
         """Seconds of each operation of the timed iterations."""
@@ -282,6 +296,7 @@ class _Session:
             versions=evidence.versions(self._backend),
             notes=[
                 *report.notes(config, self._backend, self._faults.text, report.marks(ranks)),
+                *self._differences,
                 *affinity.notes([(rank.rank, rank.evidence["place"]) for rank in ranks]),
             ],
             measurements=measurements,
