@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,15 @@ def test_what_the_kernels_refuse_is_refused_first(
     assert done.codes == [1]
     assert message in done.text
     assert "Traceback" not in "".join(line for line in done.text.splitlines() if line.startswith("[rank"))
+
+
+def test_deepeps_buffer_counts_beside_the_tensors(forked: Forked, tmp_path: Path) -> None:
+    more = {"DEEPEP_STAND_IN_BUFFER_BYTES": str(10**15)}
+    done = run_stand_in(forked, tmp_path, more=more, backend="deepep_v1")
+    assert done.codes == [1]
+    assert re.search(r"GB of tensors, 10\d{5}\.\d\d GB for DeepEP's buffer\), free for it: ", done.text), (
+        done.text
+    )
 
 
 # its third iteration: two dispatches belong to the check before

@@ -1,4 +1,4 @@
-"""Whether the tensors of a run can fit, before they are made."""
+"""Whether a run can fit into memory, before anything is made: its tensors, and what DeepEP takes."""
 
 from __future__ import annotations
 
@@ -50,20 +50,29 @@ def bytes_free(config: Config, world: World) -> int | None:
     return None
 
 
-def refuse_unless_it_fits(config: Config, world: World) -> None:
-    """:raises RefusedError: bytes wanted and free"""
-    needed, free = bytes_needed(config, world), bytes_free(config, world)
+def refuse_unless_it_fits(config: Config, world: World, buffer_bytes: int = 0) -> None:
+    """buffer_bytes: what DeepEP will take beside the tensors, 0 while that is not known.
+
+    :raises RefusedError: bytes wanted and free
+    """
+    needed, free = bytes_needed(config, world) + buffer_bytes, bytes_free(config, world)
     if free is not None and needed > free:
         raise RefusedError(
-            f"{memory_text(config, world)}; use fewer tokens, fewer ranks per host or a smaller hidden_size"
+            f"{memory_text(config, world, buffer_bytes)}; use fewer tokens, fewer ranks per host or a "
+            "smaller hidden_size, or end what else uses this memory"
         )
 
 
-def memory_text(config: Config, world: World) -> str:
+def memory_text(config: Config, world: World, buffer_bytes: int = 0) -> str:
     """Bytes wanted and free, for messages."""
-    free = bytes_free(config, world)
-    have = "unknown" if free is None else f"{free / 1e9:.2f} GB"
+    tensors, free = bytes_needed(config, world), bytes_free(config, world)
+    have = "unknown" if free is None else _gigabytes(free)
+    parts = f" ({_gigabytes(tensors)} of tensors, {_gigabytes(buffer_bytes)} for DeepEP's buffer)"
     return (
-        f"rank {world.rank} on host {world.host} needs about {bytes_needed(config, world) / 1e9:.2f} GB, "
-        f"free for it: {have}"
+        f"rank {world.rank} on host {world.host} needs about {_gigabytes(tensors + buffer_bytes)}"
+        f"{parts if buffer_bytes else ''}, free for it: {have}"
     )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"

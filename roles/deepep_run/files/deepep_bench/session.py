@@ -43,6 +43,7 @@ def run(config: Config, world: World, output_dir: Path) -> None:
     faults = Faults(world.rank)
     live = Liveness(world, config, output_dir)
     watch = GpuWatch()
+    backend: Backend | None = None
     try:
         shared = store.connect(world, config.process_group_timeout_s)
         live.start()
@@ -56,7 +57,7 @@ def run(config: Config, world: World, output_dir: Path) -> None:
         backend = chosen(config, world, shared)
         _Session(config, world, output_dir, faults, live, backend, shared, watch).run()
     except BaseException as error:  # also KeyboardInterrupt: the other ranks must hear of it
-        live.fail(error, memory_text(config, world))
+        live.fail(error, memory_text(config, world, backend.buffer_bytes if backend else 0))
     live.finish()
 
 

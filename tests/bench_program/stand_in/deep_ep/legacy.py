@@ -23,7 +23,8 @@ class Config:
         self.num_sms = num_sms
 
     def get_nvl_buffer_size_hint(self, hidden_bytes, num_ranks):
-        return self.num_sms // 2 * num_ranks * 256 * hidden_bytes
+        more = int(os.environ.get("DEEPEP_STAND_IN_BUFFER_BYTES", "0"))
+        return self.num_sms // 2 * num_ranks * 256 * hidden_bytes + more
 
     def get_rdma_buffer_size_hint(self, hidden_bytes, num_ranks):
         return 0

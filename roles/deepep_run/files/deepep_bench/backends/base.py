@@ -202,6 +202,7 @@ class Backend(ABC):
 
     name: str
     stand_in: bool  # a CPU stand-in, whose figures say nothing about DeepEP
+    buffer_bytes = 0  # what DeepEP's buffer takes of each rank's memory, once that is known
 
     def __init__(self, config: Config, world: World, store: Any) -> None:
         self.config = config

@@ -10,9 +10,8 @@ import torch.distributed as dist
 
 from ..config import Config
 from ..device import CpuDevice, CudaDevice, Device
-from ..errors import RefusedError
 from ..links import rdma_ports, refuse_unless_connected
-from ..memory import free_bytes
+from ..memory import refuse_unless_it_fits
 from ..world import World
 from . import package
 from .base import Backend, Payload
@@ -74,14 +73,10 @@ class DeepEPBase(Backend):
             os.environ[name] = value
             self._settled.append(f"{name}={value} was set: {why}")
 
-    def _refuse_unless_free(self, what: str, wanted: int) -> None:
-        """:raises RefusedError: bytes wanted and free"""
-        free = free_bytes(self.device)
-        if free is not None and wanted > free:
-            raise RefusedError(
-                f"{what} wants {wanted} bytes on rank {self.world.rank} of host {self.world.host}, free are "
-                f"{free}; use fewer tokens or a smaller hidden_size, or end what else uses this GPU"
-            )
+    def _take(self, buffer_bytes: int) -> None:
+        """:raises RefusedError: the buffer does not fit beside the tensors"""
+        self.buffer_bytes = buffer_bytes
+        refuse_unless_it_fits(self.config, self.world, buffer_bytes)
 
 
 class Indices:

@@ -94,7 +94,7 @@ class DeepEPV1Backend(DeepEPBase):
             self._nvl_bytes = max(each.get_nvl_buffer_size_hint(row, size) for each in configs)
             self._rdma_bytes = max(each.get_rdma_buffer_size_hint(row, size) for each in configs)
             self._qps = config.num_qps_per_rank or max(_DEFAULT_QPS, *self._sms_tried)
-        self._refuse_unless_free("DeepEP's buffer", self._nvl_bytes + self._rdma_bytes)
+        self._take(self._nvl_bytes + self._rdma_bytes)
         return buffer_class(
             group,
             num_nvl_bytes=self._nvl_bytes,

@@ -85,8 +85,7 @@ class DeepEPV2Backend(DeepEPBase):
             "hidden": config.hidden_size,
             "num_topk": config.num_topk,
         }
-        self._bytes = int(elastic.get_buffer_size_hint(group, **sizes))
-        self._refuse_unless_free("DeepEP's buffer", self._bytes)
+        self._take(int(elastic.get_buffer_size_hint(group, **sizes)))
         # as its own test: every SM that helps, since nothing is computed meanwhile; its service level; and as
         # many queue pairs as will be used
         buffer = elastic(
@@ -125,7 +124,7 @@ class DeepEPV2Backend(DeepEPBase):
             "num_qps_per_rank": self._qps if network else None,
             "num_allocated_qps": self._buffer.num_allocated_qps if network else None,
             "sl_idx": int(os.environ.get("EP_OVERRIDE_RDMA_SL", _SERVICE_LEVEL)) if network else None,
-            "buffer_bytes": self._bytes,
+            "buffer_bytes": self.buffer_bytes,
             "logical_domain": "{} x {}".format(*self._buffer.get_logical_domain_size()),
         }
 
