@@ -54,6 +54,7 @@ Which kernels a run uses:
   some of them only is a warning that names them; where every release has an error, errors stay errors.
 * `deepep_program: image` runs the image's own program: V1, whatever the release, with SMs and queue pairs of
   its own choice (`config.yaml` carries neither). Rules for *bundled* do not apply to it.
+* The bundled program, started by hand, refuses what is an error here, by the release that is installed.
 * SMs are checked against the 132 of an H100, H200 or H800, and memory against 80 GB.
 * Without an inventory 8 ranks per host are assumed, and the message says so.
 

@@ -52,6 +52,8 @@ class Links(unittest.TestCase):
         with self.assertRaisesRegex(RefusedError, "2 hosts without allow_mnnvl .*: none"):
             refuse_unless_connected(on, world(), [])
         refuse_unless_connected(config(allow_mnnvl=True), world(), [])
+        with self.assertRaisesRegex(RefusedError, "V1 standard on 16 ranks needs an active RDMA device"):
+            refuse_unless_connected(config(allow_mnnvl=True), world(size=16), [], rdma_alone=True)
 
     def test_nvshmem_is_told_only_where_it_would_stop(self) -> None:
         on = config(**LOW_LATENCY, allow_nvlink_for_low_latency=True)

@@ -49,14 +49,19 @@ def rdma_ports(root: Path = _INFINIBAND) -> list[RdmaPort]:
     return ports
 
 
-def refuse_unless_connected(config: Config, world: World, ports: list[RdmaPort]) -> None:
-    """Tokens must have a way to every rank.
+def refuse_unless_connected(
+    config: Config, world: World, ports: list[RdmaPort], rdma_alone: bool = False
+) -> None:
+    """Tokens must have a way to every rank. rdma_alone: the kernels have no other one between hosts.
 
     :raises RefusedError: the network is needed and no RDMA port of this host is active
     """
     if any(port.active for port in ports):
         return
-    if world.num_hosts > 1 and not config.allow_mnnvl:
+    if world.num_hosts > 1 and rdma_alone:
+        why = f"V1 standard on {world.size} ranks"
+        way_out = "use deepep_v2 where NVLink spans the hosts"
+    elif world.num_hosts > 1 and not config.allow_mnnvl:
         why = f"{world.num_hosts} hosts without allow_mnnvl"
         way_out = "run on one host, or set allow_mnnvl = true where NVLink spans the hosts"
     elif config.mode == "low_latency" and not config.allow_nvlink_for_low_latency:

@@ -35,7 +35,12 @@ class DeepEPBase(Backend):
     def refuse_unless_possible(cls, config: Config, world: World) -> None:
         if not package.load().stand_in:
             refuse_unless_gpus(cls.name, world)
-            refuse_unless_connected(config, world, rdma_ports())
+            refuse_unless_connected(config, world, rdma_ports(), cls._rdma_alone(config, world))
+
+    @classmethod
+    def _rdma_alone(cls, config: Config, world: World) -> bool:
+        """Whether the kernels reach some ranks by RDMA alone, whatever NVLink spans."""
+        return False
 
     def open(self) -> None:
         self.device_of_rank.use()

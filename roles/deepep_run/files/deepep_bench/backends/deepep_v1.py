@@ -62,9 +62,13 @@ class DeepEPV1Backend(DeepEPBase):
     def hierarchical(self) -> bool:
         return self.config.mode == "standard"
 
+    @classmethod
+    def _rdma_alone(cls, config: Config, world: World) -> bool:
+        return config.mode == "standard" and world.size > GROUP
+
     def nvlink_domain(self, baseline: bool = False) -> int:
         if self.config.mode == "standard" and not baseline:
-            return min(GROUP, self.world.size)  # its kernels reach other groups by RDMA alone
+            return min(GROUP, self.world.size)
         return super().nvlink_domain(baseline)
 
     def _prepare_environment(self) -> None:
