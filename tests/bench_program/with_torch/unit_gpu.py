@@ -84,10 +84,8 @@ class Parts(unittest.TestCase):
         found = self.conditions(watch)
         self.assertEqual(list(found["marks_by_part"]), ["own_test"])
         [mark] = found["marks_by_part"]["own_test"]
-        self.assertIn(
-            "GPU 0 of node0 was throttled while its kernels and DeepEP's own tests were timed: power cap (90.00 s",
-            mark,
-        )
+        self.assertIn("GPU 0 of node0 was throttled while its kernels and DeepEP's own tests were", mark)
+        self.assertIn(": power cap (90.00 s of ", mark)
         [gpu] = found["gpus"]
         self.assertEqual(gpu["during"]["throttled_s"]["power cap"], 0.0)
         self.assertEqual((gpu["during"]["samples"], gpu["own_test"]["sm_clock_mhz"]), (1, [1980.0, 1980.0]))

@@ -9,6 +9,7 @@ from unittest import mock
 import torch
 from deepep_bench.backends import deepep_v1, deepep_v2
 from deepep_bench.backends.base import Inputs, OwnTest, OwnTests
+from deepep_bench.backends.deepep_base import Indices
 from deepep_bench.device import CpuDevice, CudaDevice
 from deepep_bench.kernels import KernelTimes, of_slowest, profile
 from deepep_bench.modes.base import Measurement
@@ -16,6 +17,7 @@ from deepep_bench.own_test import PROFILED_CALLS, TESTS_OF_1, TESTS_OF_2, V1Test
 from deepep_bench.reference import Checked
 from deepep_bench.report import Circumstances, RankReport, records
 from deepep_bench.routing import route
+from deepep_bench.traffic import rows_between_ranks
 from worlds import config, world
 
 
@@ -196,7 +198,15 @@ def v1_tests(device: Profiled, tests: V1Tests, size: int, **changes: Any) -> Own
     given = config(num_experts=32, backend="deepep_v1", **changes)
     settings: Any = SimpleNamespace(config=lambda *_: None)
     exchange = deepep_v1._Standard(
-        given, world(size=size, local_size=8), Buffer(), device, settings, 24, [24], tests
+        given,
+        world(size=size, local_size=8),
+        Buffer(),
+        device,
+        settings,
+        24,
+        [24],
+        Indices(torch.int64),
+        tests,
     )
     routing = route(given, 0, size)
     rows = torch.zeros((24, 512), dtype=torch.bfloat16)
@@ -281,13 +291,17 @@ class Records(unittest.TestCase):
             for rank in range(2)
         ]  # fmt: skip
         routings = [route(given, rank, 2) for rank in range(2)]
-        about = Circumstances(given, world(size=2), "results/x", {}, [], measurements, routings)
+        rows = rows_between_ranks(given, routings)
+        about = Circumstances(given, world(size=2), "results/x", {}, [], measurements, routings, rows)
         backend: Any = SimpleNamespace(
-            name="deepep_v2", stand_in=False, hierarchical=True, effective=lambda: {}
+            name="deepep_v2",
+            stand_in=False,
+            hierarchical=True,
+            effective=lambda: {},
+            nvlink_domain=lambda baseline: 2,
         )
-        counts, cached, nccl = records(
-            about, backend, [RankReport.from_json(rank.to_json()) for rank in ranks]
-        )
+        read = [RankReport.from_json(rank.to_json()) for rank in ranks]
+        counts, cached, nccl = records(about, backend, read, lambda _: None)
         self.assertEqual((counts["kernel_time"], counts["epilogue_time"]), (4e-6, 1e-6))
         self.assertIsNone(counts["own_test"])
         self.assertIsNone(counts["simple_nvl_bw"])
