@@ -631,6 +631,7 @@ def test_every_code_is_shown_to_be_reached() -> None:
         "trace-missing",
         "reference-missed",
         "reference-absent",
+        "link-unused",
         "image-differs",
         "slurm-state",
         "slurm-job-missing",

@@ -73,6 +73,7 @@ CODES = {
     "figure-impossible": Code(INVALID, "a figure is no positive finite number, or contradicts another"),
     "not-a-measurement": Code(INVALID, "the program was told to fail on purpose"),
     "link-limit": Code(INVALID, "a measured rate is above what the link can carry"),
+    "link-unused": Code(INVALID, "a link that should have carried the tokens did not"),
     "image-differs": Code(INVALID, "the hosts ran different images"),
     # It cannot be known.
     "reference-absent": Code(UNVERIFIED, "the scenario asks for reference values, and none is of this run"),

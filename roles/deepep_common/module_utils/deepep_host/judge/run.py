@@ -30,6 +30,7 @@ from .records import Results, check_records, headline
 from .reference import WORSE, compare_record
 from .rows import write_rows
 from .slurm import check_job
+from .transport import check_transport
 
 SCHEMA = 1
 VERDICT_FILE = "verdict.json"
@@ -154,8 +155,9 @@ def _judge(
         ends += check_collected(evidence, ends)
         rest = check_job(evidence, ends) + _check_rest(evidence, results, hardware)
         differ, unknown = check_images(evidence)
-        rest += differ
-        notes += unknown
+        unused, untold = check_transport(evidence, results)
+        rest += differ + unused
+        notes += unknown + untold
         if references:
             rest += _check_references(results, hardware, references)
         named = any(scan.blamed for scan in evidence.logs.values())
