@@ -18,6 +18,19 @@ class RankTime:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnTest:
+    """As DeepEP's own test measures the operation: what was called, how it was timed, times in s.
+
+    ``parts`` are what the test tells apart: kernel, epilogue, send, receive and so on.
+    """
+
+    call: str
+    method: str
+    time_s: float | None
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One operation's figures: bandwidths in GB/s, times in seconds; None where a figure does not apply."""
 
@@ -34,6 +47,8 @@ class Record:
     wire_nvl_bw: float | None
     wire_rdma_bw: float | None
     kernel_time: float | None
+    epilogue_time: float | None
+    own_test: OwnTest | None
     percentiles: Mapping[str, float]
     total_time: float | None
     timing: str
@@ -268,6 +283,48 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuState:
+    """A GPU while operations were timed: from lowest to highest sample; None where nobody told."""
+
+    host: str
+    index: str
+    model: str
+    serial: str
+    driver: str
+    samples: int
+    clock_mhz: tuple[float, float] | None
+    max_clock_mhz: float | None
+    temperature_c: tuple[float, float] | None
+    power_w: tuple[float, float] | None
+    power_limit_w: float | None
+    throttled: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Bytes that a host's links counted during the run; None where they do not tell."""
+
+    host: str
+    nvlink_sent: float | None
+    nvlink_received: float | None
+    rdma_sent: float | None
+    rdma_received: float | None
+    rdma_ports: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvidence:
+    """Under what conditions a run was measured; GPUs, libraries and environment where runs are few."""
+
+    conditions: Sequence[Setting]
+    gpus: Sequence[GpuState]
+    carried: Sequence[Carried]
+    effective: Sequence[Setting]
+    libraries: Sequence[Setting]
+    environment: Sequence[Setting]
+
+
+@dataclass(frozen=True, slots=True)
 class FileLink:
     """A file of the tree, relative to the session directory."""
 
@@ -315,6 +372,7 @@ class Run:
     files: Sequence[FileLink]
     spread: Sequence[SpreadFact]
     ratios: Sequence[Ratio]
+    evidence: RunEvidence | None
 
     @property
     def counts(self) -> bool:

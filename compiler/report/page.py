@@ -24,6 +24,7 @@ from markupsafe import Markup
 from compiler import __version__
 from compiler.compare import wording
 from compiler.report import theme
+from compiler.report.evidence import spanned
 from compiler.report.host_judge import VERDICTS, bandwidth, duration, kind_of
 from compiler.report.model import Run, Session
 from compiler.report.plots import (
@@ -164,6 +165,7 @@ def _environment(prefix: str) -> Environment:
         "figure": _figure,
         "spread": lambda share: f"{share:.2%}" if share < 0.1 else f"{share:.0%}",
         "interval": _interval,
+        "spanned": spanned,
         "kinds": lambda marks: list(dict.fromkeys(map(kind_of, marks))),
         "percent": lambda share: f"{share:.1%}" if share < 1 else f"{share:.0%}",
         "signed": lambda share: f"{share:+.1%}",

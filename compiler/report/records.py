@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compiler.report.host_judge import marks_of
-from compiler.report.model import RankTime, Record
+from compiler.report.model import OwnTest, RankTime, Record
 from compiler.report.values import mapping, number, objects, text
 
 _PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
@@ -38,6 +38,8 @@ def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
         wire_nvl_bw=number(record.get("wire_nvl_bw")),
         wire_rdma_bw=number(record.get("wire_rdma_bw")),
         kernel_time=number(record.get("kernel_time")),
+        epilogue_time=number(record.get("epilogue_time")),
+        own_test=_own_test(record.get("own_test")),
         percentiles={key: value for key in _PERCENTILES if (value := number(times.get(key))) is not None},
         total_time=number(record.get("total_time")),
         timing=text(record.get("timing")),
@@ -49,6 +51,13 @@ def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
         notes=[text(note) for note in notes if text(note) not in marks] if isinstance(notes, list) else [],
         marks=marks,
     )
+
+
+def _own_test(value: object) -> OwnTest | None:
+    if not isinstance(value, dict):
+        return None
+    parts = {str(key): found for key, part in mapping(value.get("parts")).items() if (found := number(part))}
+    return OwnTest(text(value.get("call")), text(value.get("method")), number(value.get("seconds")), parts)
 
 
 def _checked(checked: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.report import excerpts, matrices
+from compiler.report.evidence import read_evidence
 from compiler.report.examined import read_preflight, read_selftest
 from compiler.report.host_judge import CODES, PREFLIGHT, list_files
 from compiler.report.hosts import read_hosts
@@ -112,7 +113,7 @@ def _run(
     judged: Mapping[str, Any],
     files: Sequence[tuple[str, int]],
     references: Sequence[Mapping[str, Any]],
-    with_experts: bool,
+    few: bool,
     on_one_machine: Collection[str],
 ) -> Run:
     run_dir = top / judged["run"]
@@ -168,7 +169,7 @@ def _run(
         if results
         else None,
         expert_load=matrices.read_expert_load(results / "token_matrix.txt", experts)
-        if results and with_experts and isinstance(experts, int)
+        if results and few and isinstance(experts, int)
         else [],
         files=[FileLink(name, name[len(prefix) :], size) for name, size in files],
         links=links,
@@ -176,6 +177,7 @@ def _run(
         ratios=list(ratios(planned, judged["run"], anchor, values, metadata, top / PREFLIGHT, references))
         if counts
         else [],
+        evidence=read_evidence(results / "evidence.json", few) if results else None,
     )
 
 

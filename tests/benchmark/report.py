@@ -31,11 +31,13 @@ def main(argv: list[str]) -> int:
 
 def _measure(top: Path, number: int, hosts: int, ranks_per_host: int, *, browser: bool) -> None:
     from compiler.report.write import write_reports
-    from tests.judge.tree import make_run, write_tree
+    from tests.judge.tree import make_evidence, make_run, result_dir, write, write_tree
 
     names = tuple(f"node{host:03}" for host in range(hosts))
     runs = [make_run(f"Run.{n}/0", hosts=names, ranks_per_host=ranks_per_host) for n in range(number)]
     write_tree(top, runs, name="speed")
+    for run in runs:
+        write(top / run["id"] / result_dir(run) / "evidence.json", make_evidence(run))
     begun, used = time.perf_counter(), time.process_time()
     passed, _ = write_reports(top)
     took, used = time.perf_counter() - begun, time.process_time() - used

@@ -22,6 +22,7 @@ from tests.emit.bundles import INPUT, compile_to
 from tests.judge.tree import (
     METADATA,
     change_json,
+    make_evidence,
     make_links,
     make_plan,
     make_run,
@@ -390,6 +391,84 @@ class TestMarks:
         assert self.THROTTLED in details.inner_text()
         assert page.eval_on_selector("html", "e => e.scrollWidth <= innerWidth")
         assert Axe().run(page).response["violations"] == []
+
+
+class TestEvidence:
+    @staticmethod
+    def _tree(top: Path, number: int = 1) -> list[dict[str, Any]]:
+        runs = [_v1(f"Tests.{n}/0") for n in range(number)]
+        _gpu_tree(top, runs)
+        for run in runs:
+            evidence = make_evidence(run)
+            gpus = evidence["ranks"][0]["conditions"]["gpus"]
+            gpus[2]["during"]["throttled"] = ["power cap"]
+            gpus[3]["own_test"]["throttled_s"] = {"too hot (software)": 0.4, "part": 2.0}
+            evidence["ranks"][3]["libraries"]["libnccl"] = "/opt/libnccl.so.2.30.7"
+            write(top / run["id"] / result_dir(run) / "evidence.json", evidence)
+        return runs
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 420])
+    def test_on_the_page(self, tmp_path: Path, open_page: Open, scheme: str, width: int) -> None:
+        (run,) = self._tree(tmp_path)
+        own = {
+            "counting": "v2", "call": "dispatch, cached handle", "method": "kernel times of 30 calls",
+            "seconds": 0.0004, "nvl_bytes": 1.0, "rdma_bytes": None, "nvl_bw": None, "rdma_bw": None,
+            "parts": {"kernel": 0.0003, "epilogue": 0.0001, "send": 0.00002},
+        }  # fmt: skip
+        _set(tmp_path, run, own_test=own, kernel_time=0.0031, epilogue_time=0.0011)
+        assert write_reports(tmp_path)[0]
+        page = open_page(tmp_path / "gpu.html", scheme=scheme, width=width)
+        details = page.locator('details[id="run-Tests.0/0"]')
+        text = details.inner_text()
+        for piece in (
+            "NVIDIA H100 80GB HBM3", "580.159.04", "1935 to 1980 MHz, limit 1980 MHz", "31 to 47 °C",
+            "412 to 515 W, limit 700 W", "2 of 4: power cap (timed); too hot (software) (own tests)",
+            "496 GB", "1 of 2", "1.10 ms", "Each GPU: 4",
+        ):  # fmt: skip
+            assert piece in text, piece
+        for title, pieces in {
+            "Each GPU": ("1654023000003", "1950 to 1980 MHz", "power cap (timed)"),
+            "Effective settings": ("num_sms", "24", "asked for: automatic", "nvl_chunk"),
+            "Loaded libraries": ("libnccl.so.2.28.9 (rank 0, rank 1, rank 2)", "2.30.7 (rank 3)"),
+            "Environment of the ranks": ("NCCL_NVLS_ENABLE",),
+            "As DeepEP's own tests": ("300.0 µs", "epilogue", "20.00 µs", "dispatch, cached handle"),
+        }.items():
+            box = details.locator("details", has_text=title).first
+            assert box.get_attribute("open") is None, "what is long is closed"
+            box.locator("summary").click()
+            shown = box.inner_text()
+            assert all(piece in shown for piece in pieces), (title, shown)
+        assert page.eval_on_selector("html", "e => e.scrollWidth <= innerWidth")
+        assert Axe().run(page).response["violations"] == []
+
+    def test_whatever_it_holds(self, tmp_path: Path, open_page: Open) -> None:
+        """A file that lies or was cut is shown as far as it goes, and nothing in it runs."""
+        runs = [_v1(f"Tests.{n}/0") for n in range(5)]
+        _gpu_tree(tmp_path, runs)
+        hostile = "<img src=x onerror=alert(1)>"
+        gpu = {
+            "index": hostile,
+            "model": hostile,
+            "during": {"sm_clock_mhz": ["x", 1]},
+            "throttled": [hostile],
+        }
+        for run, value in zip(
+            runs,
+            (
+                [],
+                {"ranks": 7, "effective": [], "requested": 1},
+                {"ranks": [{"conditions": {"gpus": [gpu]}, "carried": {"nvlink": 3}, "rdma_ports": [1]}]},
+                {"ranks": [{"libraries": {hostile: hostile}, "environment": {hostile: hostile}}, {}]},
+                {"ranks": [{"conditions": {"gpus": {}}, "carried": {}}], "effective": {hostile: {}}},
+            ),
+            strict=True,
+        ):
+            write(tmp_path / run["id"] / result_dir(run) / "evidence.json", value)
+        assert write_reports(tmp_path)[0]
+        page = open_page(tmp_path / "gpu.html")
+        assert page.locator("main img").count() == 0
+        assert hostile in (page.text_content('details[id="run-Tests.2/0"]') or "")
 
 
 class TestComparison:

@@ -15,7 +15,12 @@ UNDER_NSYS = "measured under nsys, which slows the program"
 MOST_NOTES = 8
 """Marks of a run that have a sentence each: on many hosts there may be one per GPU."""
 
-_KINDS = (("nsys", "nsys"), ("throttled", "throttl"), ("shared", "shared"), ("conditions unknown", "unknown"))
+_KINDS = (
+    ("conditions unknown", "conditions unknown"),
+    ("shared", " was shared "),
+    ("throttled", "throttled"),
+    ("nsys", "under nsys"),
+)
 
 
 def marks_of(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
