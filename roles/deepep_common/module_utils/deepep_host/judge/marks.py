@@ -12,9 +12,6 @@ from .codes import printable
 
 UNDER_NSYS = "measured under nsys, which slows the program"
 
-MOST_NOTES = 8
-"""Marks of a run that have a sentence each: on many hosts there may be one per GPU."""
-
 _KINDS = (
     ("conditions unknown", "conditions unknown"),
     ("shared", " was shared "),
@@ -45,17 +42,20 @@ def kind_of(mark: str) -> str:
 
 
 def notes_on_marks(run: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yields a sentence for each mark, with the operations that it concerns."""
-    found: dict[str, list[str]] = {}
+    """Yields a sentence for each kind of mark, with the operations that it concerns.
+
+    Of marks that say alike of every GPU one stands for all.
+    """
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     total = 0
     for record in records:
         total += 1
         variant = record.get("variant")
         name = f"{record.get('operation')}" + (f" ({variant})" if variant else "")
         for mark in marks_of(run, record):
-            found.setdefault(mark, []).append(name)
-    for mark, names in list(found.items())[:MOST_NOTES]:
+            marks, names = found.setdefault(kind_of(mark), ({}, {}))
+            marks[mark] = names[name] = None
+    for marks, names in found.values():
         where = "" if len(names) == total else f" ({', '.join(names)})"
-        yield f"while it was measured{where}: {mark}"
-    if len(found) > MOST_NOTES:
-        yield f"while it was measured: {len(found) - MOST_NOTES} more such marks, see results.json"
+        more = f", and {len(marks) - 1} more such" if len(marks) > 1 else ""
+        yield f"while it was measured{where}: {next(iter(marks))}{more}"
