@@ -390,6 +390,18 @@ class Run:
         own = {record.backend for record in self.records if record.primary}
         return [r for r in self.records if r.primary or (not r.baseline and r.backend not in own)]
 
+    def as_tested(self, record: Record, key: str) -> float | None:
+        """Returns a bandwidth as DeepEP's own test counts it, for an operation that an overview shows.
+
+        The test may have the call of another form of the operation: V1's repeats a dispatch by its handle.
+        """
+        alike = (
+            r
+            for r in (record, *self.records)
+            if (r.operation, r.backend, r.baseline) == (record.operation, record.backend, record.baseline)
+        )
+        return next((value for value in (getattr(r, key) for r in alike) if value is not None), None)
+
     @property
     def only_unproven(self) -> bool:
         """Whether nothing speaks against it but that nothing proves it."""

@@ -113,7 +113,7 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
         links={
             key: title
             for key, title in (("simple_nvl_bw", "NVLink"), ("simple_rdma_bw", "RDMA"))
-            if any(getattr(record, key) for run in session.runs for record in run.heads)
+            if any(run.as_tested(record, key) for run in session.runs for record in run.heads)
         },
         beside=any(record.baseline for run in session.runs for record in run.records),
         sweeps_plots=of_sweeps,

@@ -152,3 +152,18 @@ def test_a_link_to_a_run_further_down(tmp_path: Path, open_page: Open) -> None:
     write_reports(tmp_path)
     page = open_page(tmp_path / "deepep-benchmark.html", fragment="#run-Run.202/0")
     assert page.locator('details[id="run-Run.202/0"]').is_visible()
+
+
+def test_what_deepeps_test_prints_stands_in_the_overview(tmp_path: Path, open_page: Open) -> None:
+    """Also where that test has the call of a variant: V1's repeats a dispatch by its cached handle."""
+    run = make_run("Run.1/0")
+    write_tree(tmp_path, [run], name="one")
+    [path] = (tmp_path / "Run.1/0").glob("results/*/results.json")
+    dispatch, combine = json.loads(path.read_text())
+    dispatch |= {"variant": "counts", "simple_nvl_bw": None}
+    cached = dispatch | {"variant": "cached", "primary": False, "simple_nvl_bw": 250.0}
+    write(path, [dispatch, cached, combine | {"simple_nvl_bw": 350.0}])
+    write_reports(tmp_path)
+    page = open_page(tmp_path / "one.html")
+    shown = page.locator("#runs-table td[data-label=NVLink]").all_inner_texts()
+    assert [float(text.split()[0]) for text in shown] == [250.0, 350.0]
