@@ -20,7 +20,7 @@ __all__ = ["Image", "Source", "check", "parse", "plain_text", "problem", "regist
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_REGISTRY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
+_REGISTRY = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _DAEMONS = ("dockerd", "podman")
 
 
@@ -41,6 +41,11 @@ def problem(image: Image) -> tuple[str, str] | None:
     parts = image.path.split("/")
     if "#" in image.path or image.registry == "":
         return "a reference has one '#', between registry and path", "write registry#organisation/image:tag"
+    if image.registry is not None and not _REGISTRY.fullmatch(image.registry):
+        return (
+            f"{value_text(image.registry)} is no host of a registry",
+            "write registry/organisation/image:tag, or a file's absolute path on the hosts (.tar, .sqsh)",
+        )
     if not all(_NAME.fullmatch(part) for part in parts):
         if all(_NAME.fullmatch(part.lower()) for part in parts):
             lower = image.text.replace(image.path, image.path.lower())
@@ -63,10 +68,9 @@ def unusable(image: Image, runtime: str) -> tuple[str, str] | None:
     if runtime not in ("docker", "podman"):
         return None
     if image.user is not None:
-        plain = image.text.replace(f"{image.user}@", "", 1)
         return (
             f"{runtime} takes no user in a reference ({value_text(image.user)})",
-            f"write {value_text(plain)}; users stand in deepep_registries",
+            f"write {value_text(plain_text(image))}; users stand in deepep_registries",
         )
     if image.scheme is not None:
         return (
@@ -143,7 +147,8 @@ def check(text: str, runtime: str | None, place: Place) -> Iterator[Diagnostic]:
     refused = unusable(image, runtime) if runtime else None
     if refused:
         yield finding("image-not-usable", f"{value_text(text)}: {refused[0]}", place, fix=refused[1])
-    if not image.file and image.digest is None:
+    # What the host's own docker or podman holds has no registry that could tell a digest.
+    if not image.file and not image.local_store and image.digest is None:
         tag = f"the tag {image.tag}" if image.tag else "no tag, so latest,"
         yield finding(
             "mutable-image-tag",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from compiler.rules.images import Source, parse, problem, source, unusable
+from compiler.diagnostics.codes import code_of
+from compiler.diagnostics.model import Place
+from compiler.rules.images import Source, check, parse, problem, source, unusable
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -65,6 +70,46 @@ def test_a_docker_archive_is_for_docker_and_podman(path: str) -> None:
     assert source(path, "docker") == Source("archive", path, None)
     assert unusable(parse(path), "podman") is None
     assert unusable(parse(path), "enroot") is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://$oauthtoken@nvcr.io#nvidia/pytorch:25.06",
+        "$oauthtoken@nvcr.io#nvidia/pytorch:25.06",
+        "docker://ci@reg:5000/a/b:t",
+        "dockerd://deepep:1",
+        "docker://r.io/a:t",
+    ],
+)
+@pytest.mark.parametrize("runtime", ["docker", "podman"])
+def test_the_way_out_is_one(text: str, runtime: str) -> None:
+    image = parse(text)
+    assert not image.file
+    assert problem(image) is None
+    assert unusable(image, "enroot") is None
+    found = unusable(image, runtime)
+    assert found is not None
+    (advised,) = re.findall(r'"([^"]+)"|\'([^\']+)\'', found[1])
+    better = parse(next(filter(None, advised)))
+    assert (problem(better), unusable(better, runtime)) == (None, None)
+    assert (better.registry, better.path, better.user) == (image.registry, image.path, None)
+
+
+def test_a_transport_of_other_tools_is_no_registry() -> None:
+    for text in ("oci:/x", "dir:/images/x", "reg:port/a:1"):
+        found = problem(parse(text))
+        assert found is not None
+        assert "is no host of a registry" in found[0]
+    assert problem(parse("[fe80::1]:5000/a:1")) is None
+
+
+def test_what_no_registry_has_is_not_advised_a_digest() -> None:
+    def codes(text: str) -> list[str]:
+        return [found.code for found in check(text, "enroot", Place(Path("t.toml")))]
+
+    assert codes("dockerd://deepep:1") == []
+    assert codes("r.io/deepep:1") == [code_of("mutable-image-tag").code]
 
 
 @pytest.mark.parametrize("path", ["a.sqsh", "./a.tar", "~/a.sqsh", "$HOME/a.sqsh"])

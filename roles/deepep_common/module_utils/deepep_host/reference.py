@@ -8,6 +8,8 @@ from dataclasses import dataclass
 DOCKER_HUB = "docker.io"
 HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_VARIABLE_USER = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*@")
+"""NGC's user is called ``$oauthtoken``; any other ``$`` at the beginning is a path's."""
 _SQUASHFS = (".sqsh", ".squashfs")
 ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
@@ -64,7 +66,8 @@ class Image:
 
 def parse(text: str) -> Image:
     """Returns the parts of any text; whether they are right is the linter's question."""
-    if text.startswith(("/", "./", "../", "~", "$")) or text.endswith((*_SQUASHFS, *ARCHIVE)):
+    variable = text.startswith("$") and not _VARIABLE_USER.match(text)
+    if text.startswith(("/", "./", "../", "~")) or variable or text.endswith((*_SQUASHFS, *ARCHIVE)):
         return Image(text, True, None, None, None, text, None, None, False)
     scheme = _SCHEME.match(text)
     rest = text[scheme.end() :] if scheme else text
