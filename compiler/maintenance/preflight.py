@@ -26,6 +26,11 @@ Results are `pass`, `warn` (figures may suffer), `fail`, and `unknown` (*not che
 passed. The table says once what several hosts say alike. As JSON: `preflight/<host>.json` and `preflight.json` in the
 result tree (`deepep-compiler schema preflight`).
 
+What is in an image is looked at after staging and before the first run (check `image`; `unknown` until then, and
+with `--preflight-only` and `doctor`, which stage nothing): each host starts one short container per image with the
+settings of a run, imports torch and `deep_ep` there, and asks for `nvcc` where V2 will compile. It takes at most
+`deepep_preflight_image_timeout_seconds` (120); after that the content stays unknown, and nothing is refused for it.
+
 Which checks are made follows from what the plan's runs need. **A failed check stops the runs that need it, no
 others**: they become NOT_RUN before anything is staged for them, with host and reason. For needs in brackets a failure
 is only a warning. `deepep_preflight_tolerate: [gpu_idle]` (inventory or `-e`) makes the failure of a check a warning.
@@ -80,7 +85,7 @@ def page() -> str:
     ]
     name, item, what, remedy = across.CLOCKS
     lines.append(_row((f"`{name}`", item, what, "warn", remedy)))
-    lines += ["", "## Elsewhere, or not at all", "", "| item | where |", "|---|---|"]
+    lines += ["", "## Elsewhere", "", "| item | where |", "|---|---|"]
     lines += [_row(pair) for pair in ELSEWHERE]
     return "\n".join(lines) + "\n" + SELFTEST
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(REPOSITORY / "roles" / "deepep_common" / "module_utils"))
 
 from deepep_host import cleanup, control  # noqa: E402
 from deepep_host.files import write_json  # noqa: E402
+from deepep_host.preflight.image import look  # noqa: E402
 from deepep_host.program import pack_program  # noqa: E402
 from deepep_host.stage import stage  # noqa: E402
 from deepep_host.state import host_dir, read_state, run_dir  # noqa: E402
@@ -30,13 +31,13 @@ STAND_IN = REPOSITORY / "tests" / "host" / "fixtures" / "stand_in.py"
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any] | None:
-    """Does what is asked: start, wait, stop, observe or clean."""
+    """Does what is asked: start, stage, look, wait, stop, observe or clean."""
     work_dir = Path(asked["folder"]) / "work"
     base = host_dir(work_dir, asked.get("run_id", "20260101_000000-abcdef"), HOST)
     run = asked.get("run", "run") + "/0"
     folder = run_dir(base, run)
     verb = asked["verb"]
-    if verb == "start":
+    if verb in ("start", "stage"):
         return _start(asked, work_dir, base, run)
     if verb == "wait":
         end = time.monotonic() + asked["seconds"]
@@ -45,6 +46,8 @@ def answer(asked: dict[str, Any]) -> dict[str, Any] | None:
         return read_state(folder)
     if verb == "stop":
         return control.stop(folder, "enough")
+    if verb == "look":
+        return look(base, work_dir, run, asked.get("python", ""), "", asked["asked"], asked["seconds"])
     if verb == "observe":
         return control.observe(folder)
     return cleanup.clean(work_dir, HOST, asked.get("session", ""), (), asked.get("dry", False))
@@ -63,6 +66,8 @@ def _start(asked: dict[str, Any], work_dir: Path, base: Path, run: str) -> dict[
     data = base64.b64encode(archive).decode()
     stage(str(work_dir), base.parent.name, HOST, "", data, sha256, plan, {})
     write_json(base / "images.json", {IMAGE: asked["image"]})
+    if asked["verb"] == "stage":
+        return {}
     try:
         return control.start(base, work_dir, run, "127.0.0.1", 20000, asked.get("python", ""))
     except Exception as error:

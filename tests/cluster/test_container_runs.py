@@ -112,6 +112,10 @@ def test_the_bundled_program_passes_in_podman_on_two_hosts(lab: Lab, tmp_path: P
     verdict = json.loads((folder / "verdict.json").read_text())
     assert verdict["verdict"] == "PASS", verdict
     for host in lab.hosts:
+        looked = json.loads((folder.parents[1] / "preflight" / f"{host.name}.json").read_text())["checks"]
+        (line,) = [line for line in looked if line["name"] == "image"]
+        assert (line["result"], line["runs"]) == ("pass", ["T/0"]), line
+        assert f"{ARCHIVE}: Python 3" in line["text"] and ", torch 2." in line["text"]
         record = json.loads((folder / "logs" / f"{host.name}.container.json").read_text())
         assert record["image_id"] == image
         assert record["inside"]["executable"] == str(TORCH / "bin" / "python")
@@ -146,6 +150,12 @@ def test_an_images_own_benchmark_is_unverified_and_in_docker_its_failure_ends_th
         "deepep_preflight_tolerate": ["gpu_driver", "rdma", "peer_memory", "container"],
     }
     good = run(lab, tmp_path, write(tmp_path, "good", hidden_size=2048), variables, 3)
+    # What the image lacks is seen before anything is started.
+    lacking = {**variables, "deepep_env": {"PATH": "/usr/bin:/bin"}}
+    without = run(lab, tmp_path, write(tmp_path, "without", hidden_size=2048), lacking, 3)
+    verdict = json.loads((without / "verdict.json").read_text())
+    assert verdict["verdict"] == "NOT_RUN", verdict
+    assert "no torchrun in its search path" in verdict["reasons"][0]["text"]
     bad = write(tmp_path, "bad", hidden_size=2048, extra='extra_env_vars = {FAILS = "1"}')
     bad_folder = run(lab, tmp_path, bad, variables, 3)
     verdict = json.loads((good / "verdict.json").read_text())

@@ -74,13 +74,14 @@ class Box:
         *words: str,
         image: dict[str, Any] | None = None,
         container: dict[str, Any] | None = None,
-        mounts: tuple[str, ...] = (),
+        mounts: tuple[Any, ...] = (),
         run: str = "run",
         run_id: str = "20260101_000000-abcdef",
         python: str = "",
+        verb: str = "start",
         **changes: Any,
     ) -> dict[str, Any]:
-        """Starts a run and returns its first state."""
+        """Starts a run and returns its first state; with the verb ``stage`` it is only put there."""
         wanted = {"privileged": True, "entrypoint": False, "without": [], "options": [], **(container or {})}
         spec = {
             "container_runtime": self.runtime,
@@ -90,7 +91,7 @@ class Box:
             **changes,
         }
         found: dict[str, Any] = self.ask(
-            "start", run=run, run_id=run_id, python=python, changes=spec, image=image or self.image()
+            verb, run=run, run_id=run_id, python=python, changes=spec, image=image or self.image()
         )
         return found
 
@@ -400,6 +401,59 @@ def test_what_a_users_run_writes_is_the_users_to_remove(
         assert not host.exists(f"{box.folder}/work")
 
 
+TORCH = """
+__version__ = "2.9.0"
+class version:
+    cuda = "12.8"
+class cuda:
+    device_count = staticmethod(lambda: 8)
+"""
+NVCC = "#!/bin/sh\necho 'Cuda compilation tools, release 12.8, V12.8.93'\n"
+OF_IMAGE = {"/opt/site/torch.py": TORCH, "/opt/cuda/bin/nvcc": NVCC}
+ASKED = {"of": ["torch", "nvcc"], "commands": ["sh", "torchrun"], "files": ["/opt/cuda/bin/nvcc", "/none.py"]}
+OF_RUN = {"PYTHONPATH": "/opt/site", "CUDA_HOME": "/opt/cuda"}
+
+
+def check_content(box: Box, answer: dict[str, Any]) -> None:
+    """Checks what was found in an image with ``OF_IMAGE``, and that nothing stays of having looked."""
+    found = answer["found"]
+    assert found["torch"] == {"version": "2.9.0", "cuda": "12.8", "gpus": 8}
+    assert found["nvcc"] == [12, 8]
+    assert (found["commands"], found["files"]) == (["torchrun"], ["/none.py"])
+    box.until(box.nothing_left, "nothing is left")
+    assert not box.file("../../../image-content").exists()
+
+
+@EITHER
+def test_an_images_content_is_looked_at_in_the_runs_own_container(box: Box) -> None:
+    image = box.image("content", files=OF_IMAGE, env={"PYTHONPATH": "/wrong"})
+    # The host is not held yet: what another session has there stays.
+    mark = f"--label=deepep.work_dir={box.folder}/work"
+    other = [mark, "--label=deepep.host=node1", "--label=deepep.run_id=20250101_000000-000000"]
+    (stays,) = box.client("create", *other, "--network=host", image["id"], "true").split()[-1:]
+    mounts = tuple({"join": [{"var": "run_dir"}, f"/{name}:/{name}"]} for name in ("config.yaml", "results"))
+    box.start(verb="stage", image=image, env=OF_RUN, mounts=mounts)
+    check_content(box, box.ask("look", asked=ASKED, seconds=LIMIT_S))
+    assert box.containers() == [stays]
+
+
+@EITHER
+def test_an_image_that_does_not_answer_is_left_and_one_without_python_refused(box: Box) -> None:
+    slow = {"/opt/site/torch.py": "import time; time.sleep(600)"}
+    box.start(verb="stage", image=box.image("slow", files=slow), env=OF_RUN)
+    answer = box.ask("look", asked=ASKED, seconds=3)
+    assert answer == {"problem": "the container took more than 3 s", "refused": False}
+    box.until(box.nothing_left, "nothing is left")
+    answer = box.ask("look", asked=ASKED, seconds=LIMIT_S, python="/opt/none/python3")
+    assert answer["refused"]
+    assert f"image {IMAGE} has no /opt/none/python3" in answer["problem"]
+    fatal = {"/opt/site/torch.py": "import os; os.abort()"}
+    box.start(verb="stage", image=box.image("fatal", files=fatal), env=OF_RUN)
+    answer = box.ask("look", asked=ASKED, seconds=LIMIT_S)
+    assert (answer["refused"], "SIGABRT" in answer["problem"]) == (True, True)
+    assert box.containers() == []
+
+
 class Enroot(Box):
     """The stand-in for enroot (enroot_stand_in.py) in its place on the host."""
 
@@ -471,6 +525,15 @@ def test_recorded_enroot_gets_what_it_needs_and_the_plans_environment_wins(enroo
     assert enroot.file("logs/stdout.txt", "own").read_text() == "/var\n"
     enroot.ask("clean")
     assert not enroot.host.exists(base)
+
+
+def test_recorded_enroot_unpacks_an_image_once_to_look_into_it_and_to_run_it(enroot: Enroot) -> None:
+    image = enroot.image(files=OF_IMAGE)
+    enroot.start("say=x", verb="stage", image=image, env=OF_RUN)
+    check_content(enroot, enroot.ask("look", asked=ASKED, seconds=LIMIT_S))
+    enroot.start("say=x", image=image)
+    assert enroot.wait()["exit_code"] == 0
+    assert [call["argv"][0] for call in enroot.calls()] == ["create", "start", "start"]
 
 
 def test_nothing_in_recorded_enroot_outlives_those_who_hold_the_run(enroot: Enroot) -> None:

@@ -32,14 +32,27 @@ from deepep_host.preflight.machine import (  # noqa: E402
 from deepep_host.preflight.probe import Probe, Recorded, Recorder  # noqa: E402
 
 ALL = ["host", "peers", "gpu", "nvlink", "rdma", "ibgda"]
+NEVER = {"image", "pair_bandwidth", "pci_acs", "fabric"}
 
 
 def look(
     tree: Tree, needs: list[str] | None = None, gpus: int = 8, **wanted: Any
 ) -> dict[str, dict[str, Any]]:
-    """Returns the checks of a machine by name."""
+    """Returns the checks of a machine by name, without those that no machine can answer."""
     found = examine({"needs": needs or ALL, "gpus": gpus, **wanted}, tree.probe())
-    return {line["name"]: line for line in found["checks"]}
+    return {line["name"]: line for line in found["checks"] if line["name"] not in NEVER}
+
+
+def test_what_no_machine_can_tell_is_said_and_counts_for_nothing(tmp_path: Path) -> None:
+    tree = machines.h100_infiniband(tmp_path / "m")
+    tree.command(RUNTIMES["docker"], json.dumps(machines.DOCKER))
+    found = examine({"needs": [*ALL, "container"], "gpus": 8, "runtimes": ["docker"]}, tree.probe())
+    silent = {line["name"]: line["text"] for line in found["checks"] if line["result"] == "unknown"}
+    assert set(silent) == NEVER
+    assert all(text.startswith("not checked: ") for text in silent.values())
+    assert found["result"] == "pass"
+    # Where no run needs the answer, nobody asks.
+    assert not NEVER & {line["name"] for line in examine({"needs": ["host", "gpu"]}, tree.probe())["checks"]}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in machines.MACHINES if kind not in ("cpu", "gb200", "efa")])
@@ -404,7 +417,7 @@ def test_every_check_of_a_gpu_host_is_seen_failing_or_warning() -> None:
         "image_space",
         "gdrcopy",
     }
-    assert {check.name for check in CHECKS} - elsewhere == seen
+    assert {check.name for check in CHECKS} - elsewhere - NEVER == seen
 
 
 def test_a_gid_index_that_is_forced_must_be_there(tmp_path: Path) -> None:

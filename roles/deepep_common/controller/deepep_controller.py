@@ -27,6 +27,7 @@ _VERBS = {
     "deepep_look": "look",
     "deepep_rendezvous": "rendezvous",
     "deepep_image": "image",
+    "deepep_preflight_image": "content",
 }
 """Modules that do what the staged program does too (deepep_host/verbs.py)."""
 

@@ -52,12 +52,14 @@ class Box:
 
     # ---- start ----
 
-    def open(self, poll: Callable[[], None]) -> None:
+    def open(self, poll: Callable[[], None], alone: bool = True) -> None:
         """Removes what earlier runs left on this host and makes the container, or unpacks the image.
 
-        ``poll`` is called while that lasts and may raise. Raises ContainerError.
+        ``poll`` is called while that lasts and may raise. Without ``alone`` the host is not held, and what
+        others have there stays. Raises ContainerError.
         """
-        self._clear_leftovers()
+        if alone:
+            self._clear_leftovers()
         for folder in self._container["directories"]:
             try:
                 Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,22 @@ def image(given: Mapping[str, Any]) -> dict[str, Any]:
     return perform_image(given)
 
 
+def content(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Looks into an image that was staged here."""
+    from .preflight.image import look as look_into
+
+    found = look_into(
+        _base(given),
+        resolve_work_dir(given.get("work_dir")),
+        given["run"],
+        given.get("python") or "",
+        given.get("jit_cache_dir") or "",
+        json.loads(given["asked"]),
+        float(given["timeout_s"]),
+    )
+    return {"changed": False, **found}
+
+
 VERBS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "start": start,
     "state": state,
@@ -107,4 +124,5 @@ VERBS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "look": look,
     "rendezvous": rendezvous,
     "image": image,
+    "content": content,
 }

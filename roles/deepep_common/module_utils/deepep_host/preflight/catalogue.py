@@ -7,7 +7,7 @@ compared between hosts (:mod:`.across`), tried between them (:mod:`.reach`) and 
 from __future__ import annotations
 
 from . import reach
-from .checks import container, gpu, host, network, nvlink
+from .checks import container, elsewhere, gpu, host, network, nvlink
 from .model import Check
 
 _NVSHMEM = "DeepEP docs/nvshmem.md"
@@ -101,6 +101,15 @@ CHECKS = (
           "look at the runtime's own messages on the host", "docker info, podman info", container.runtime),
     Check("image_space", "P16", ("container",), (), "there is room for images",
           "make room, or lower deepep_preflight_image_free_mib", "this project", container.image_space),
+    Check("image", "P20", ("container",), (), "the image has what its runs import, in a container "
+          "of theirs: looked at after staging", "docs/containers.md says what an image must contain",
+          "this project; deepseek-ai/DeepEP csrc/jit/compiler.hpp @ dd758ca", elsewhere.image),
+    Check("pair_bandwidth", "P22", ("rdma",), ("network",), "every pair of hosts has its bandwidth, also "
+          "across rails: never checked", "ib_write_bw", "this project", elsewhere.pairs),
+    Check("pci_acs", "4.3", ("rdma",), ("network",), "ACS, IOMMU and PCI_ATOMIC_MODE suit the adapters: "
+          "never checked", "lspci and mlxconfig as root", "this project", elsewhere.bus),
+    Check("fabric", "4.3", ("rdma",), ("network",), "adaptive routing and congestion control suit the "
+          "traffic: never checked", "ask who runs the switches", "this project", elsewhere.fabric),
 )  # fmt: skip
 
 CONTROLLER = (
@@ -115,13 +124,6 @@ CONTROLLER = (
 ELSEWHERE = (
     ("P13", "error counters of the adapters before and after each run: kept in `logs/<host>.counters.json`"),
     ("P17", "the image's digest on all hosts: compared after staging, before each run"),
-    ("P20", "the program inside the container: `--selftest` runs it on every host"),
     ("P21", "a benchmark on every host alone: `--selftest`"),
-    (
-        "P22",
-        "pairwise bandwidth (`ib_write_bw`), rail-only fabrics: not checked. The multi-host run shows them",
-    ),
-    ("4.3", "adaptive routing, congestion control: properties of the fabric, which no host can tell"),
-    ("4.3", "ACS, IOMMU, `PCI_ATOMIC_MODE`: not checked; they need root and vendor tools"),
 )
-"""What is looked at elsewhere, or by nobody."""
+"""What is looked at elsewhere."""

@@ -99,7 +99,10 @@ def summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     counts = ", ".join(
         f"{results.count(result)} {result}" for result in (PASS, WARN, FAIL) if result in results
     )
-    open_questions = sum(line["result"] == UNKNOWN for found in hosts.values() for line in found["checks"])
+    # Of many hosts alike, each question is open once.
+    open_questions = len(
+        {line["name"] for found in hosts.values() for line in found["checks"] if line["result"] == UNKNOWN}
+    )
     text = f"preflight of {len(hosts)} host{'' if len(hosts) == 1 else 's'}: {counts}"
     plural = "" if open_questions == 1 else "s"
     return text + (f"; {open_questions} check{plural} could not be made" if open_questions else "")
