@@ -289,6 +289,31 @@ def test_refusals_stop_before_anything_is_started(
         registry.start()
 
 
+def test_a_host_that_alone_does_not_trust_the_registry_gets_the_image_from_others(
+    lab: Lab, make: Make, push: Push, registry: Registry
+) -> None:
+    image, digest = push(16, 100_000)
+    first, others = lab.hosts[0], lab.hosts[1:3]
+    for path in registry.files_of_hosts():
+        first.root(path).unlink()
+    # One at a time, so that this host is the first to ask.
+    staging = make(image, [first, *others], forks=1)
+    staging.play()
+    assert {note["digest"] for note in staging.notes().values()} == {digest}, staging.log
+    assert len(staging.notes()) == 3
+    assert [event["host"] for event in staging.events("lost")] == [first.name]
+    # Two such hosts speak for all.
+    for path in registry.files_of_hosts():
+        others[0].root(path).unlink()
+    staging = make(push(17, 100_000)[0], [first, others[0]])
+    staging.play()
+    assert "the certificate of registry.lab:5000 is not trusted here" in staging.skipped(), staging.log
+    assert "(so say " in staging.skipped()
+    for path, text in registry.files_of_hosts().items():
+        first.root(path).write_text(text)
+        others[0].root(path).write_text(text)
+
+
 def test_a_full_disk_is_noticed_before_the_transfer(lab: Lab, make: Make, push: Push) -> None:
     image, digest = push(6)
     full = lab.hosts[1]

@@ -63,6 +63,32 @@ def test_the_host_that_asked_the_registry_also_pulls(tmp_path: Path) -> None:
     assert ask(made, "b") == (boards.REGISTRY, None)
 
 
+def test_one_hosts_trouble_with_the_registry_is_not_everybodys(tmp_path: Path) -> None:
+    made = Board(tmp_path / "key.json", ["a", "b", "c"])
+    assert made.take("resolve", "a")
+    made.doubt("a", "registry_down", "it cannot be reached")
+    assert (made.may_ask("a"), made.may_ask("b"), made.hopeless()) == (False, True, None)
+    assert made.take("resolve", "b")
+    made.decide(SPEC)
+    for host in ("a", "b", "c"):
+        made.update(host, phase="wants")
+    assert ask(made, "a", everyone_asked=True) == (boards.WAIT, None)
+    assert ask(made, "b") == (boards.REGISTRY, None)
+    # While it pulls, the registry is lost to that one too.
+    serve(made, "b", "pulling")
+    made.doubt("b", "registry_down", "it cannot be reached either")
+    assert made.read()["hosts"]["b"]["phase"] == "wants"
+    assert made.hopeless() == {"code": "registry_down", "text": "it cannot be reached (so say a, b)"}
+
+
+def test_where_nobody_else_is_left_one_hosts_word_counts(tmp_path: Path) -> None:
+    made = Board(tmp_path / "key.json", ["a", "b"])
+    made.doubt("a", "tls_untrusted", "its certificate")
+    assert made.hopeless() is None
+    made.update("b", phase="failed")
+    assert made.hopeless() == {"code": "tls_untrusted", "text": "its certificate"}
+
+
 def test_what_a_host_has_kept_is_looked_for_before_the_registry_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

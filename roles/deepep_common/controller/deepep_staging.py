@@ -26,6 +26,8 @@ LOOK_S = 10.0
 LOST_AFTER_S = 30.0
 """How long a host may be unreachable while its own process goes on with the image."""
 ENDED = ("ready", "failed")
+OWN = ("registry_down", "tls_untrusted")
+"""A registry's no that may be the fault of the host that asked: its network, the certificates it trusts."""
 
 
 class HostFailed(Exception):
@@ -123,11 +125,15 @@ class Job:
         while self._mine["phase"] not in ENDED and not self.board.read()["refused"]:
             if time.monotonic() > self._action.limit:
                 raise HostFailed("the image did not arrive in time (deepep_image_timeout_seconds)")
+            if self._hopeless():
+                return
             kind, where = self.board.assign(
                 self._host, int(self._action.argument("fan_out", 2)), not self._image.file,
                 self._pull_from, not self.blocking,
             )  # fmt: skip
             if kind == boards.WAIT:
+                if not self.blocking and not self.board.may_ask(self._host):
+                    return  # Hosts that may ask have no worker while this one waits.
                 time.sleep(TICK_S)
             elif kind == boards.NOWHERE:
                 raise HostFailed("the image was kept on other hosts, and none of them gives it any more")
@@ -156,16 +162,20 @@ class Job:
                 self.board.without_kept(self._host)
         while True:
             data = self.board.read()
-            if data["spec"] or data["refused"]:
-                return not data["refused"]
+            if data["spec"] or data["refused"] or self._hopeless():
+                return bool(data["spec"]) and not data["refused"]
             if time.monotonic() > self._action.limit:
                 raise HostFailed("no host could ask for the image in time")
             if self._keep and not self._image.file and not self.board.nobody_kept(not self.blocking):
                 time.sleep(TICK_S)
                 continue
-            if self.board.take("resolve", self._host):
+            if not self.board.may_ask(self._host):
+                if not self.blocking:
+                    return False
+            elif self.board.take("resolve", self._host):
                 try:
-                    return self._resolve()
+                    if self._resolve():
+                        return True
                 except HostFailed:
                     self.board.give_back("resolve", self._host)
                     raise
@@ -192,7 +202,7 @@ class Job:
         else:
             answer = self._ask("resolve", login=login.to_json(), **told)
             if answer.get("refused"):
-                self._refuse(**answer["refused"])
+                self._refused(str(answer["refused"]["code"]), str(answer["refused"]["text"]))
                 return False
             spec = answer["spec"]
         self._tell(phase="decided", digest=spec["digest"], size=spec["size"], from_registry=spec["received"],
@@ -277,11 +287,11 @@ class Job:
             state = answer.values["state"]
 
     def _failed(self, state: Mapping[str, Any]) -> None:
-        """A registry's no is final for all hosts; anything else is this host's own."""
+        """A registry's no is final for all hosts, or once others say so too; all else is this host's own."""
         final = ("credentials_missing", "credentials_wrong", "credentials_expired", "no_rights", "no_image",
                  "registry_down", "tls_untrusted", "rate_limited", "unusable_image", "damaged")  # fmt: skip
         if state["code"] in final:
-            self._refuse(str(state["code"]), str(state["problem"]))
+            self._refused(str(state["code"]), str(state["problem"]))
             return
         self.board.give_back("pull", self._host)
         raise HostFailed(str(state["problem"]))
@@ -395,6 +405,23 @@ class Job:
         for run in self._runs:
             if any(member["name"] == self._host for member in run["hosts"]):
                 self._session.skip(run["id"], f"host {self._host} does not have {self._reference}: {problem}")
+
+    def _refused(self, code: str, text: str) -> None:
+        """Ends it for all hosts, or lets another one ask where the reason may be this host's own."""
+        if code not in OWN:
+            self._refuse(code, text)
+            return
+        self.board.doubt(self._host, code, text)
+        self._tell(phase="lost", code=code, problem=text)
+        self._hopeless()
+
+    def _hopeless(self) -> bool:
+        """Returns whether enough hosts cannot reach the registry, which then is said for all."""
+        told = self.board.hopeless()
+        if told is None:
+            return False
+        self._refuse(**told)
+        return True
 
     def _refuse(self, code: str, text: str) -> None:
         self.board.refuse(code, text)

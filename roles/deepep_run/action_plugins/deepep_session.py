@@ -131,7 +131,8 @@ class ActionModule(DeepEPAction):
                 lacking.append(str(error))
                 continue
             if found.known:
-                secrets.setdefault(registry, []).append((found.user, found.secret))
+                # The repository says which entry counts; what is found is told of the registry.
+                secrets.setdefault(registry.partition("/")[0], []).append((found.user, found.secret))
             else:
                 lacking.append(f"the credentials of {registry} are not given to this playbook")
         if not secrets and not lacking:

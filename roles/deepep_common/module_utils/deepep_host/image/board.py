@@ -24,6 +24,9 @@ GRACE_S = 5.0
 TRIES = 2
 """After so many peers that cannot be reached, a host gets the image through the controller."""
 
+BELIEVED = 2
+"""So many hosts that cannot reach the registry, or do not trust it, speak for all; one alone may be odd."""
+
 REGISTRY = "registry"
 CONTROLLER = "controller"
 PEER = "peer"
@@ -119,6 +122,30 @@ class Board:
         with self._open() as data:
             data["refused"] = data["refused"] or {"code": code, "text": text}
 
+    def doubt(self, host: str, code: str, text: str) -> None:
+        """Records that a host could not ask the registry, for what may be its own fault; others may ask."""
+        with self._open() as data:
+            data.setdefault("doubts", {})[host] = {"code": code, "text": text}
+            for role in [role for role, holder in data["roles"].items() if holder == host]:
+                del data["roles"][role]
+            if data["hosts"][host]["phase"] not in (None, *_DONE):
+                data["hosts"][host].update(source=None, phase="wants")
+
+    def may_ask(self, host: str) -> bool:
+        """Returns whether a host has had no trouble with the registry yet."""
+        return host not in self.read().get("doubts", {})
+
+    def hopeless(self) -> dict[str, str] | None:
+        """Returns ``code`` and ``text`` once as many hosts had trouble with the registry as are believed."""
+        data = self.read()
+        doubts = data.get("doubts", {})
+        left = [name for name, entry in data["hosts"].items() if entry["phase"] != "failed"]
+        if not doubts or (len(doubts) < BELIEVED and not set(left) <= set(doubts)):
+            return None
+        first = next(iter(doubts.values()))
+        said = "" if len(doubts) == 1 else f" (so say {', '.join(doubts)})"
+        return {"code": first["code"], "text": f"{first['text']}{said}"}
+
     # ---- hosts ----
 
     def update(self, host: str, **changes: Any) -> None:
@@ -177,6 +204,8 @@ class Board:
             asked = data["roles"].get("resolve")
             if asked in hosts and asked != host and hosts[asked]["phase"] in (None, "wants"):
                 # Whoever has asked the registry also pulls: one host has to do with it.
+                return WAIT, {}
+            if host in data.get("doubts", {}):
                 return WAIT, {}
             if data["roles"].setdefault("pull", host) != host:
                 return WAIT, {}
