@@ -19,7 +19,9 @@ _LONGEST_LINE = 80
 _MOST_FILES = 200
 _RUNS = "runs"
 _SELFTEST = "runs/selftest.yml"
-_ON_THE_HOST = ("container_runtime", "python", "work_dir", "jit_cache_dir", "master_interface")
+_ON_THE_HOST = (
+    "container_runtime", "python", "work_dir", "jit_cache_dir", "master_interface", "master_address",
+)  # fmt: skip
 """Settings that roles read on each host; the others are in the plan."""
 
 

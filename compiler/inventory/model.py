@@ -52,6 +52,7 @@ class Settings:
     registries: tuple[str, ...]
     """Names of registries only: users and passwords are never read."""
     master_interface: str | None
+    master_address: str | None
     env: Mapping[str, str]
     container_mounts: tuple[str, ...]
     container_privileged: bool

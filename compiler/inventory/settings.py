@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import IPv4Address
 from typing import cast
 
 from compiler.inventory import variables
@@ -158,6 +159,11 @@ def _string(name: str, value: object, rule: Mapping[str, object]) -> str:
         raise _wrong(
             name, value, "a word as Slurm takes it", "use letters, digits and . , : + @ % = _ - only"
         )
+    if rule.get("format") == "ipv4":
+        try:
+            IPv4Address(value)
+        except ValueError:
+            raise _wrong(name, value, "an IPv4 address") from None
     if rule.get("x-path") and not value.startswith("/"):
         raise _wrong(name, value, "an absolute path on the host")
     return value

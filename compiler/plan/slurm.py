@@ -147,6 +147,15 @@ def check(inventory: Inventory, given: Iterable[Run], entries: Iterable[Entry]) 
             )
     yield from _common(hosts)
     yield from _nodes(hosts)
+    addressed = [host.name for host in hosts if host.settings.master_address]
+    if addressed:
+        yield finding(
+            "settings-contradict",
+            f"host {addressed[0]}: deepep_launcher is slurm, and deepep_master_address is set",
+            None,
+            why="Which host of a job is its first one is known only once it runs.",
+            fix="set deepep_master_interface",
+        )
     runtimes = [host.name for host in hosts if host.settings.container_runtime in ("docker", "podman")]
     if runtimes:
         yield finding(

@@ -62,6 +62,7 @@ class Launched:
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
         variables: Mapping[str, Any] | None = None,
+        per_host: Mapping[str, Mapping[str, Any]] | None = None,
         tests: int = 1,
         keys: str = "",
         name: str = "faults",
@@ -75,6 +76,7 @@ class Launched:
         inventory = lab.inventory(
             folder / "hosts.json",
             hosts=hosts,
+            of_host=per_host,
             variables={
                 "deepep_container_runtime": "none",
                 "deepep_backend": "gloo",

@@ -39,6 +39,28 @@ def test_a_user_who_becomes_root(lab: Lab, tmp_path: Path) -> None:
     assert not lab.hosts[0].exists("/var/tmp/deepep-ops"), "not done as root"  # noqa: S108
 
 
+def test_an_address_that_the_inventory_names_per_host(lab: Lab, tmp_path: Path) -> None:
+    first, second = lab.hosts[:2]
+    first.run("ip", "address", "add", "192.0.2.77/32", "dev", "eth0")
+    second.run("ip", "route", "add", "192.0.2.77/32", "via", first.address)
+    own = {first.name: {"deepep_master_address": "192.0.2.77"}}
+    try:
+        run = Launched(lab, tmp_path / "own", [first, second], per_host=own)
+        assert run.finish() == 0, run.output() + run.ansible_log()
+        launch = json.loads((run.session / "Tests.1" / "0" / "launch.json").read_text())
+        assert launch["master_addr"] == "192.0.2.77"
+        assert run.verdict()["verdict"] == "PASS"
+    finally:
+        first.run("ip", "address", "del", "192.0.2.77/32", "dev", "eth0")
+        second.run("ip", "route", "del", "192.0.2.77/32")
+    run = Launched(lab, tmp_path / "gone", [first, second], per_host=own)
+    assert run.finish() == 3, run.output()
+    found = run.verdict()
+    assert found["verdict"] == "NOT_RUN"
+    assert "deepep_master_address 192.0.2.77 is no address of this host" in found["reasons"][0]["text"]
+    assert f"{first.address} (eth0)" in found["reasons"][0]["text"]
+
+
 def test_an_interface_that_is_not_there_is_named(lab: Lab, tmp_path: Path) -> None:
     run = Launched(lab, tmp_path, lab.hosts[:2], variables={"deepep_master_interface": "ib9"})
     assert run.finish() == 3, run.output()

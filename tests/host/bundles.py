@@ -68,7 +68,8 @@ def settings_of(python: str, work_dir: Path | str, **changes: Any) -> Settings:
     settings = Settings(
         launcher="ssh", container_runtime="none", program="bundled", backend="gloo", gpus_per_node=1,
         python=python, cache_images_locally=False, image_cache_dir=None, work_dir=str(work_dir),
-        registries=(), master_interface="lo", env={}, container_mounts=(), container_privileged=True,
+        registries=(), master_interface="lo", master_address=None, env={}, container_mounts=(),
+        container_privileged=True,
         container_entrypoint=False, container_without=(), container_options=(), jit_cache_dir=None,
         iterations_cap=None, warmups_cap=None, one_machine="here", rendezvous_timeout_s=30,
         process_group_timeout_s=30, slurm=SlurmSettings(), slurm_node=None,

@@ -69,6 +69,7 @@ def test_defaults() -> None:
         ("deepep_work_dir", "{{inventory_dir}}/w", "work_dir", "/inv/w"),
         ("deepep_registries", [{"registry": "r", "password": "{{ vault }}"}], "registries", ("r",)),
         ("deepep_master_interface", "eth0", "master_interface", "eth0"),
+        ("deepep_master_address", "192.0.2.7", "master_address", "192.0.2.7"),
         ("deepep_backend", None, "backend", "deepep"),
     ],
 )
@@ -96,6 +97,7 @@ def test_values(variable: str, value: object, field: str, wanted: object) -> Non
         ("deepep_env", {"A": "x\0y"}, "bad-inventory-value", "NUL"),
         ("deepep_env", ["A=1"], "bad-inventory-value", "mapping"),
         ("deepep_env", {"__ansible_vault": "$ANSIBLE_VAULT"}, "inventory-value-not-literal", "encrypted"),
+        ("deepep_master_address", "node1", "bad-inventory-value", "an IPv4 address"),
         ("deepep_container_mounts", ["/a"], "bad-inventory-value", "mount"),
         ("deepep_container_mounts", "/a:/b", "bad-inventory-value", "list"),
         ("deepep_registries", [{"username": "u"}], "bad-inventory-value", "list of registries"),

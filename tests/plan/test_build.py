@@ -326,6 +326,13 @@ def test_refused(made: Entry, hosts: Inventory, slug: str, says: str) -> None:
     assert findings[0].fix
 
 
+def test_a_jobs_first_host_has_no_address_yet() -> None:
+    own = {**LOCAL, "deepep_launcher": "slurm", "deepep_master_address": "192.0.2.7"}
+    findings = refused(entry("a"), hosts=of_hostvars({"n1": own, "n2": own}))
+    (found,) = [one for one in findings if "deepep_master_address" in one.message]
+    assert (slugs([found]), found.fix) == (["settings-contradict"], "set deepep_master_interface")
+
+
 def test_settings_may_differ_between_runs_and_paths_between_hosts() -> None:
     hosts = of_hostvars(
         {"n1": LOCAL, "n2": {**LOCAL, "deepep_backend": "nccl", "deepep_python": "/other/python"}}

@@ -520,6 +520,20 @@ def test_vfs_and_little_room_for_images_are_told(tmp_path: Path) -> None:
     assert found["image_space"]["result"] == "fail"
 
 
+def test_a_named_address_must_be_the_hosts_own(tmp_path: Path) -> None:
+    tree = machines.cpu_only(tmp_path / "m")
+    assert look(tree, ["host"], master_address="127.0.0.1")["interface"]["text"] == "127.0.0.1 is this host's"
+    line = look(tree, ["host"], master_address="192.0.2.7", interfaces=["=lo"])["interface"]
+    assert line["result"] == "fail"
+    assert line["text"] == (
+        "deepep_master_address 192.0.2.7 is no address of this host, which has 127.0.0.1 (lo)"
+    )
+    real = examine({"needs": ["host"], "master_address": "127.0.0.1"}, Probe())["checks"]
+    assert next(one for one in real if one["name"] == "interface")["result"] == "pass"
+    real = examine({"needs": ["host"], "master_address": "192.0.2.7"}, Probe())["checks"]
+    assert "127.0.0.1 (lo)" in next(one for one in real if one["name"] == "interface")["text"]
+
+
 @pytest.mark.parametrize(
     ("spec", "result"),
     [

@@ -240,8 +240,8 @@ class Job:
             "lifetime_s": max(60.0, self._action.limit - time.monotonic() + 60.0),
             "entry": self._mine.get("entry"),
         }
-        answer = self._ask("fetch", job=job, interface=self._action.argument("interface", ""),
-                           one_machine=self._one_machine)  # fmt: skip
+        named = {name: self._action.argument(name, "") for name in ("interface", "address")}
+        answer = self._ask("fetch", job=job, one_machine=self._one_machine, **named)
         self._follow(answer["state"], str(source.get("host") or source["kind"]))
 
     def _follow(self, state: Mapping[str, Any], source: str) -> None:

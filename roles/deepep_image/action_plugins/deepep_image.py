@@ -31,6 +31,7 @@ class ActionModule(DeepEPAction):
             "session",
             "work_dir",
             "interface",
+            "address",
             "cache",
             "cache_dir",
             "pull_from",

@@ -34,6 +34,7 @@ class ActionModule(DeepEPAction):
             "min_free_mib",
             "image_free_mib",
             "image_dir",
+            "master_address",
             "max_clock_skew_s",
             "tolerate",
         }
@@ -96,6 +97,7 @@ class ActionModule(DeepEPAction):
             "min_free_mib": int(self.argument("min_free_mib", 512)),
             "image_free_mib": int(self.argument("image_free_mib", 0)),
             "image_dir": self.argument("image_dir", ""),
+            "master_address": self.argument("master_address", ""),
         }
 
     def _listener(self, plan: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -110,6 +112,7 @@ class ActionModule(DeepEPAction):
             "run_id": self.session().run_id,
             "host": self.host,
             "interface": next(filter(None, (run.get("master_interface") for run in mine)), "") or "",
+            "named": self.argument("master_address", ""),
             "one_machine": all(on_one_machine(plan, run) for run in mine),
             "peers": len(others),
         }

@@ -17,7 +17,7 @@ from deepep_host.session import Session, gate, on_one_machine
 class ActionModule(DeepEPAction):
     """Leaves the meeting point in the session, or why the run is skipped."""
 
-    ARGUMENTS = frozenset({"session", "run"})
+    ARGUMENTS = frozenset({"session", "run", "address"})
 
     def act(self) -> dict[str, Any]:
         key = self.argument("run")
@@ -43,6 +43,7 @@ class ActionModule(DeepEPAction):
         answer = self.call(
             "deepep_rendezvous",
             interface=run.get("master_interface") or "",
+            address=self.argument("address", ""),
             one_machine=on_one_machine(session.plan(), run),
             avoid=ports,
         )

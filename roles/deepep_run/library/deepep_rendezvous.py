@@ -12,6 +12,7 @@ short_description: Find an address and a free port on the first host of a run
 description: Called by the action plugin of the same name. Changes nothing.
 options:
   interface: {description: Network interface to use; empty for none named., type: str, default: ""}
+  address: {description: Address of this host to use; empty for none named., type: str, default: ""}
   one_machine: {description: Whether all hosts of the run are one machine., type: bool, default: false}
   avoid: {description: Ports of earlier attempts., type: list, elements: int, default: []}
 author: deepep-compiler authors
@@ -22,6 +23,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "interface": {"type": "str", "default": ""},
+            "address": {"type": "str", "default": ""},
             "one_machine": {"type": "bool", "default": False},
             "avoid": {"type": "list", "elements": "int", "default": []},
         },

@@ -81,6 +81,27 @@ def interface_address(name: str) -> str:
     return socket.inet_ntoa(answer[20:24])
 
 
+def is_local(address: str) -> bool:
+    """Returns whether an IPv4 address is one of this host's: whether it can be bound."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def addresses() -> list[str]:
+    """Returns the first IPv4 address of each interface, for messages."""
+    found = []
+    for _, name in socket.if_nameindex():
+        try:
+            found.append(f"{interface_address(name)} ({name})")
+        except RendezvousError:
+            continue
+    return found
+
+
 def route_source() -> str | None:
     """Returns the IPv4 address from which this host would leave for elsewhere; None without a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -119,13 +140,22 @@ def only_address() -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def master_address(interface: str | None, one_machine: bool) -> str:
+def not_local(address: str, known: Sequence[str]) -> str:
+    """Returns what is wrong with an address that is not this host's."""
+    return f"deepep_master_address {address} is no address of this host, which has {', '.join(known)}"
+
+
+def master_address(interface: str | None, one_machine: bool, named: str = "") -> str:
     """Returns the address by which the other hosts of a run find this one. Raises RendezvousError.
 
-    The interface that the inventory names; else the loopback where all hosts are one machine; else the
-    address by which we got here; else the source address of the default route; else the only one there is
-    (a cluster's network may have no default route).
+    The address that the inventory names, which must be this host's; else that of the interface that it names;
+    else the loopback where all hosts are one machine; else the address by which we got here; else the source
+    address of the default route; else the only one there is (a cluster's network may have no default route).
     """
+    if named:
+        if not is_local(named):
+            raise RendezvousError(not_local(named, addresses()))
+        return named
     if interface:
         return interface_address(interface)
     if one_machine:

@@ -88,7 +88,9 @@ def look(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def rendezvous(given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an address of this host and a port that is free on it."""
-    address = master_address(given.get("interface") or None, bool(given.get("one_machine")))
+    address = master_address(
+        given.get("interface") or None, bool(given.get("one_machine")), given.get("address") or ""
+    )
     return {"changed": False, "address": address, "port": free_port(given.get("avoid") or ())}
 
 

@@ -46,7 +46,9 @@ def _answer(verb: str, told: dict[str, Any]) -> dict[str, Any]:
     if verb == "fetch":
         job = dict(told["job"])
         if job["secrets"]:
-            job["address"] = rendezvous.master_address(told["interface"], told["one_machine"])
+            job["address"] = rendezvous.master_address(
+                told["interface"], told["one_machine"], told["address"]
+            )
         return {"changed": True, "state": steps.fetch(base, folder, job)}
     if verb == "look":
         return {"changed": False, "state": steps.look(base, told["key"], told["seen"], told["wait_s"])}

@@ -23,7 +23,8 @@ CHECKS = (
     Check("work_dir", "P16", ("host",), (), "the work directory can be written, is local and has room",
           "make room, set deepep_work_dir elsewhere, or lower deepep_preflight_min_free_mib", "this project",
           host.work_dir),
-    Check("interface", "P19", ("host",), (), "the interfaces that the inventory or a test names exist",
+    Check("interface", "P19", ("host",), (), "the address that the inventory names is the host's, and the "
+          "interfaces that it or a test names exist",
           "set deepep_master_interface (or the test's *_SOCKET_IFNAME) to one that exists",
           "deepseek-ai/DeepEP#150, #223", host.interface),
     Check("memlock", "P11", ("rdma",), ("network",), "locked memory is unlimited in an SSH session",

@@ -40,13 +40,13 @@ class Wanted(NamedTuple):
     runtimes: tuple[str, ...]
     interfaces: tuple[str, ...]
     environment: Mapping[str, str]
-    master_interface: str = ""
+    master_address: str = ""
 
 
 WANTED_DEFAULTS: dict[str, Any] = {
     "needs": ["host"], "gpus": 0, "work_dir": "/var/tmp/deepep", "min_free_mib": 512, "image_dir": "",  # noqa: S108
     "image_free_mib": 0, "python": "", "runtimes": [], "interfaces": [], "environment": {},
-    "master_interface": "",
+    "master_address": "",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from ..rendezvous import RendezvousError, interface_address
+from ..rendezvous import RendezvousError, addresses, interface_address, is_local
 
 TIMEOUT_S = 15.0
 _LARGEST = 4 * 1024 * 1024
@@ -98,6 +98,14 @@ class Probe:
         except RendezvousError:
             return None
 
+    def has_address(self, address: str) -> bool:
+        """Whether an IPv4 address is one of this host's."""
+        return is_local(address)
+
+    def addresses(self) -> list[str]:
+        """Returns the IPv4 addresses of the interfaces, in words."""
+        return addresses()
+
     def now(self) -> float:
         """Returns this host's time, seconds since 1970."""
         return time.time()
@@ -157,6 +165,16 @@ class Recorded(Probe):
 
     def address(self, interface: str) -> str | None:
         return self._facts.get(f"address {interface}")
+
+    def has_address(self, address: str) -> bool:
+        return address in self._addresses().values()
+
+    def addresses(self) -> list[str]:
+        return [f"{address} ({name})" for name, address in self._addresses().items()]
+
+    def _addresses(self) -> dict[str, str]:
+        known = ((*key.partition(" "), text) for key, text in self._facts.items())
+        return {name: text for word, _, name, text in known if word == "address"}
 
     def now(self) -> float:
         return float(self._facts.get("now", 1_700_000_000))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LIFETIME_S = 1800
 PATIENCE_S = 5.0
 NAME, ITEM = "bootstrap", "P18"
-REMEDY = "open the firewall between the hosts, or set deepep_master_interface"
+REMEDY = "open the firewall between the hosts, or set deepep_master_interface or deepep_master_address"
 
 _LISTENER = """
 import os, selectors, socket, sys, time
@@ -61,7 +61,13 @@ while expected > 0 and time.monotonic() < end:
 
 
 def listen(
-    run_id: str, host: str, interface: str, one_machine: bool, peers: int, lifetime_s: float = LIFETIME_S
+    run_id: str,
+    host: str,
+    interface: str,
+    one_machine: bool,
+    peers: int,
+    lifetime_s: float = LIFETIME_S,
+    named: str = "",
 ) -> dict[str, Any]:
     """Leaves a listener running on this host; returns ``address, ports, word, until``, or ``problem``.
 
@@ -70,7 +76,7 @@ def listen(
     """
     word = f"deepep {run_id} {host}"
     try:
-        address = master_address(interface or None, one_machine)
+        address = master_address(interface or None, one_machine, named)
         port = free_port()
     except RendezvousError as error:
         return {"problem": str(error)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ...rendezvous import not_local
 from ..machine import Machine, Wanted
 from ..model import Outcome, fail, ok, unknown, warn
 
@@ -67,9 +68,15 @@ def work_dir(machine: Machine, wanted: Wanted) -> Outcome:
 
 
 def interface(machine: Machine, wanted: Wanted) -> Outcome:
-    """The interfaces that the inventory or a test's environment names for the bootstrap."""
+    """The address and the interfaces that the inventory or a test's environment names for the bootstrap."""
+    address = wanted.master_address
+    if address and not machine.probe.has_address(address):
+        return fail(
+            not_local(address, machine.probe.addresses()),
+            "set deepep_master_address to one of this host's own",
+        )
     if not wanted.interfaces:
-        return ok("none named: the address is found by itself")
+        return ok(f"{address} is this host's" if address else "none named: the address is found by itself")
     present = machine.probe.names("/sys/class/net")
     texts = []
     for spec in wanted.interfaces:
@@ -82,6 +89,7 @@ def interface(machine: Machine, wanted: Wanted) -> Outcome:
         if not with_address:
             return fail(f"interface {', '.join(chosen)} has no IPv4 address; there are {', '.join(present)}")
         texts.append(f"{with_address[0][0]} has {with_address[0][1]}")
+    texts += [f"{address} is this host's"] if address else []
     return ok(", ".join(dict.fromkeys(texts)))
 
 
