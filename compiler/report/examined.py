@@ -22,9 +22,11 @@ def read_preflight(top: Path) -> Preflight | None:
     if not results:
         return None
     hosts = {
-        name: {"result": text(result), "checks": _checks(read_json(top / "preflight" / f"{name}.json"))}
+        # What came after the table, of the network and the images, is in the host's own file.
+        name: {"result": text(mapping(found).get("result")) or text(result), "checks": _checks(found)}
         for name, result in results.items()
         if "/" not in name
+        for found in [read_json(top / "preflight" / f"{name}.json")]
     }
     across = [{"hosts": _names(group), "checks": _checks(group)} for group in objects(whole.get("across"))]
     return Preflight(

@@ -111,6 +111,22 @@ def test_what_the_preflight_found_stands_on_the_page(tmp_path: Path, open_page: 
     assert "preflight, gpu\\_xid on node2: Xid 79 on GPU 1" in (tmp_path / "summary.md").read_text()
 
 
+def test_what_was_found_after_the_table_counts(tmp_path: Path) -> None:
+    write_tree(tmp_path, [make_run()])
+    good = [entry("python", PASS, "Python 3.11")]
+    _examined(tmp_path, node1=good, node2=good)
+    bad = entry("image", FAIL, "reg/i:1: Python 3.12, no torchrun in its search path", "another image")
+    later = {"schema": 1, "host": "node2", "result": FAIL, "checks": [*good, bad]}
+    write(tmp_path / "preflight/node2.json", later)
+    write_reports(tmp_path)
+    assert [(one["check"], one["result"]) for one in _summary(tmp_path)["preflight"]] == [("image", "fail")]
+    assert "Preflight of 2 hosts: 1 pass, 1 fail" in _section(tmp_path)
+
+
+def _section(top: Path) -> str:
+    return " ".join((top / "deepep-benchmark.html").read_text().split())
+
+
 def test_a_host_that_is_slow_alone_stands_out(tmp_path: Path, open_page: Open) -> None:
     factors = dict.fromkeys(HOSTS, 1.0) | {"node1": 1.001, "node2": 0.999, "node4": 1.5, "node6": 0.0}
     _alone(tmp_path, factors)
