@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.lab import Lab
-from tests.cluster.runs import Launched
+from tests.cluster.runs import COMPILER, PATIENCE_S, Launched
 
 pytestmark = pytest.mark.cluster
 
@@ -59,6 +59,33 @@ def test_an_address_that_the_inventory_names_per_host(lab: Lab, tmp_path: Path) 
     assert found["verdict"] == "NOT_RUN"
     assert "deepep_master_address 192.0.2.77 is no address of this host" in found["reasons"][0]["text"]
     assert f"{first.address} (eth0)" in found["reasons"][0]["text"]
+
+
+def test_two_users_never_share_a_host_and_the_first_is_stopped_as_it_began(lab: Lab, tmp_path: Path) -> None:
+    first = Launched(
+        lab,
+        tmp_path,
+        lab.hosts[:2],
+        stand_in="*:timing:lasts=240",
+        options=["--user", "perf"],
+        time_limit_s=280,
+    )
+    first.wait_for_phase("timing")
+    second = Launched(lab, tmp_path / "second", lab.hosts[:2], options=["--user", "ops", "--become"])
+    assert second.finish() == 3, second.output()
+    found = second.verdict()
+    assert found["verdict"] == "NOT_RUN", second.output()
+    began = json.loads((first.session / "run.json").read_text())
+    assert f"in use by session {began['run_id']} of root on {began['controller']}" in json.dumps(
+        found["reasons"]
+    )
+    assert f"results in {first.session}" in json.dumps(found["reasons"])
+    # Nobody says again that it was begun as another user.
+    lab.controller.vanish()
+    first.process.wait(PATIENCE_S)
+    stopped = lab.controller.run(COMPILER, "stop", first.session, check=False, timeout=PATIENCE_S)
+    assert "stopped; what was there is in" in stopped.stdout, stopped.stdout + stopped.stderr
+    assert not any(host.of_benchmark() for host in first.hosts)
 
 
 def test_an_interface_that_is_not_there_is_named(lab: Lab, tmp_path: Path) -> None:

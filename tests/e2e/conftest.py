@@ -53,6 +53,8 @@ def common(torch_python: Path, tmp_path: Path) -> list[str]:
         "-e",
         f"deepep_work_dir={tmp_path / 'work'}",
         "-e",
+        f"deepep_run_lease_dir={tmp_path / 'leases'}",
+        "-e",
         '{"deepep_iterations_cap": 100000000}',
     ]
 

@@ -119,9 +119,11 @@ class Bundle:
         steps: Sequence[dict[str, str]] | None = None,
         variables: dict[str, dict[str, Any]] | None = None,
         selftest: dict[str, str] | None = None,
+        lease_dir: Path | None = None,
     ) -> None:
         self.folder = folder / "bundle"
         self.work_dir = folder / "work"
+        self.lease_dir = lease_dir or folder / "leases"
         self.results = self.folder / "results"
         hosts = {name: self._host(name, python, (variables or {}).get(name, {})) for name in HOSTS}
         emit_bundle(
@@ -130,7 +132,12 @@ class Bundle:
 
     def _host(self, name: str, python: str, variables: dict[str, Any]) -> Host:
         settings = settings_of(python, self.work_dir)
-        own = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        own = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            # Tests run at the same time, on one machine.
+            "deepep_run_lease_dir": str(self.lease_dir),
+        }
         return Host(name, ("GAIA",), "local", settings, {**own, **variables})
 
     def command(self, playbook: str, *options: str) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -123,6 +124,8 @@ class Staging:
         (folder / "ansible.cfg").write_text(
             CONFIG.format(roles=resource("roles"), forks=forks or max(5, len(names)))
         )
+        # What is tested is that stagings at the same time do not disturb each other.
+        variables = {"deepep_run_lease_dir": f"/var/tmp/deepep-leases-{secrets.token_hex(4)}", **variables}  # noqa: S108
         (folder / "hosts.yml").write_text(
             yaml.safe_dump(
                 {"all": {"hosts": {name: dict(values) for name, values in hosts.items()}, "vars": variables}}

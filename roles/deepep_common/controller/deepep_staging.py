@@ -49,6 +49,9 @@ class Hands(Protocol):
     def verb(self, verb: str, **told: Any) -> Answer:
         """Calls the module on the host."""
 
+    def tick(self) -> None:
+        """Waits for a moment, and keeps the host for the session meanwhile."""
+
     def login(self, place: str) -> Login:
         """Returns who asks ``registry/repository``. Raises HostFailed."""
 
@@ -134,7 +137,7 @@ class Job:
             if kind == boards.WAIT:
                 if not self.blocking and not self.board.may_ask(self._host):
                     return  # Hosts that may ask have no worker while this one waits.
-                time.sleep(TICK_S)
+                self._action.tick()
             elif kind == boards.NOWHERE:
                 raise HostFailed("the image was kept on other hosts, and none of them gives it any more")
             elif kind == boards.PEER:
@@ -167,7 +170,7 @@ class Job:
             if time.monotonic() > self._action.limit:
                 raise HostFailed("no host could ask for the image in time")
             if self._keep and not self._image.file and not self.board.nobody_kept(not self.blocking):
-                time.sleep(TICK_S)
+                self._action.tick()
                 continue
             if not self.board.may_ask(self._host):
                 if not self.blocking:
@@ -179,7 +182,7 @@ class Job:
                 except HostFailed:
                     self.board.give_back("resolve", self._host)
                     raise
-            time.sleep(TICK_S)
+            self._action.tick()
 
     def _resolve(self) -> bool:
         told = {"reference": self._reference, "runtime": self._runtime, "pull_with": self._pull_with}
@@ -344,7 +347,7 @@ class Job:
     def _bring_to_controller(self) -> None:
         """Gets the file to the controller itself: from the registry, or where the reference names one."""
         if not self.board.take("controller", self._host):
-            time.sleep(TICK_S)
+            self._action.tick()
             return
         spec = self._spec()
         if self._image.file:

@@ -20,6 +20,9 @@ from deepep_host.image import carrier, chunks
 from deepep_host.registry import Login
 from deepep_staging import TICK_S, HostFailed, Job
 
+RENEW_S = 60.0
+"""How often a host that waits for others hears of its session."""
+
 
 class ActionModule(DeepEPAction):
     """Returns ``pending: true`` where hosts outnumber forks and others still need this one: it is asked
@@ -50,6 +53,7 @@ class ActionModule(DeepEPAction):
         self._session = self.session()
         plan = self._session.plan()
         wanted = self._wanted(plan)
+        self._renewed = time.monotonic()
         self._limit = time.monotonic() + float(self.argument("timeout_s", 3600))
         jobs = [Job(self, plan, reference, runtime) for reference, runtime in wanted]
         for job in jobs:
@@ -63,7 +67,7 @@ class ActionModule(DeepEPAction):
             if not all(job.blocking for job in waiting):
                 time.sleep(1.0)
                 return {"msg": f"{self.host} waits for other hosts", "pending": True}
-            time.sleep(TICK_S)
+            self.tick()
         changed = any([job.close() for job in jobs])
         if all(job.board.over() for job in jobs):
             deepep_secrets.forget_transfer(self._session)
@@ -90,6 +94,13 @@ class ActionModule(DeepEPAction):
             "host": self.host,
         }
         return self.call("deepep_image", verb=verb, told=json.dumps({**where, **told}))
+
+    def tick(self) -> None:
+        """Waits for a moment, and keeps the host for the session meanwhile."""
+        time.sleep(TICK_S)
+        if time.monotonic() - self._renewed > RENEW_S:
+            self._renewed = time.monotonic()
+            self.verb("renew")
 
     def login(self, place: str) -> Login:
         """Returns who asks ``registry/repository``. Raises HostFailed where it could not travel safely."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import json
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from deepep_host.program import host_slice, pack_program
 class ActionModule(DeepEPAction):
     """The plan goes as a module argument and never through a template."""
 
-    ARGUMENTS = frozenset({"session", "work_dir", "python", "keep_days"})
+    ARGUMENTS = frozenset({"session", "work_dir", "python", "keep_days", "lease_dir"})
 
     def act(self) -> dict[str, Any]:
         archive, sha256, files = pack_program(Path(__file__).resolve().parents[2])
@@ -44,6 +45,10 @@ class ActionModule(DeepEPAction):
             slice=json.dumps(mine),
             torch=json.dumps(preflight.get("torch") or {}),
             reach=json.dumps(reach.targets(plan, self.host, reach.listeners(session, plan))),
+            lease_dir=self.argument("lease_dir", ""),
+            mine=session.run_ids(),
+            started_by=f"{getpass.getuser()} on {session.describe().get('controller')}",
+            results=session.results_dir,
             **({} if keep_days is None else {"keep_days": float(keep_days)}),
         )
         expired = answer.values.get("expired") or []

@@ -5,13 +5,20 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.deepep_host.cleanup import DAY_S, KEEP_DAYS, expire
+from ansible.module_utils.deepep_host.lease import DIRECTORY, take
 from ansible.module_utils.deepep_host.lock import HostInUse
 from ansible.module_utils.deepep_host.preflight.reach import connect
 from ansible.module_utils.deepep_host.stage import stage
-from ansible.module_utils.deepep_host.state import WorkDirError, host_dir, resolve_work_dir
+from ansible.module_utils.deepep_host.state import (
+    WorkDirError,
+    ensure_work_dir,
+    host_dir,
+    resolve_work_dir,
+)
 
 DOCUMENTATION = """
 module: deepep_stage
@@ -28,6 +35,10 @@ options:
   torch: {description: What torch said in preflight as JSON., type: str, default: "{}"}
   reach: {description: Listeners on other hosts to connect to as JSON., type: str, default: "[]"}
   keep_days: {description: How long what other sessions left uncollected stays; 14 by default., type: float}
+  lease_dir: {description: Where sessions note that they hold the host; empty for the default., type: str}
+  mine: {description: All run ids of the session., type: list, elements: str, default: []}
+  started_by: {description: Who started the session; for those whom it keeps out., type: str, default: ""}
+  results: {description: Where its results go; for those whom it keeps out., type: str, default: ""}
 author: deepep-compiler authors
 """
 
@@ -45,6 +56,10 @@ def main() -> None:
             "torch": {"type": "str", "default": "{}"},
             "reach": {"type": "str", "default": "[]"},
             "keep_days": {"type": "float", "default": KEEP_DAYS},
+            "lease_dir": {"type": "str", "default": ""},
+            "mine": {"type": "list", "elements": "str", "default": []},
+            "started_by": {"type": "str", "default": ""},
+            "results": {"type": "str", "default": ""},
         },
         no_log=True,
     )
@@ -52,7 +67,11 @@ def main() -> None:
     try:
         # First: it may be what fills the disk.
         work_dir = resolve_work_dir(given["work_dir"])
+        ensure_work_dir(work_dir)
         expired = expire(work_dir, given["host"], given["keep_days"] * DAY_S, given["run_id"])
+        base = host_dir(work_dir, given["run_id"], given["host"])
+        who = {name: given[name] for name in ("started_by", "results")}
+        take(Path(given["lease_dir"] or DIRECTORY), base, given["run_id"], given["host"], given["mine"], who)
         changed = stage(
             given["work_dir"],
             given["run_id"],
@@ -65,7 +84,6 @@ def main() -> None:
         )
     except (WorkDirError, HostInUse, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
-    base = host_dir(work_dir, given["run_id"], given["host"])
     module.exit_json(
         changed=changed or bool(expired),
         expired=expired,

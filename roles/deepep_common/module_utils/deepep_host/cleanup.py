@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import container, credentials, processes
+from . import container, credentials, lease, processes
 from .control import end_marked, observe, runs_below, stop_runs
 from .files import SAFE_NAME
 from .image.steps import busy
@@ -56,6 +56,7 @@ def clean(
         if not dry:
             stop_runs(base, "", "the session is cleaned up")
             end_marked(session, host)
+            lease.release(base)
         started = runs_below(base)
         if not run_id and started and age_s(base) < keep_s:
             done["kept"] += [f"{session}/{run}" for run in started]

@@ -175,6 +175,7 @@ def prepare(
             "time_limit_s": spec["time_limit_s"],
             "grace_s": GRACE_S,
             "lock": str(lock_path(work_dir, plan["host"])),
+            "base": str(base),
             "container": described,
         },
         mode=0o600,

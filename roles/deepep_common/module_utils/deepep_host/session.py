@@ -257,6 +257,11 @@ class Session(NamedTuple):
         """Changes entries of run.json."""
         write_json(self.folder / "run.json", {**self.describe(), **changes})
 
+    def run_ids(self) -> list[str]:
+        """Returns under which ids this session was ever on its hosts."""
+        earlier = [str(one["run_id"]) for one in self.describe().get("executions") or ()]
+        return list(dict.fromkeys([*earlier, self.run_id]))
+
     def end(self, status: str) -> None:
         """Records that the session, and so its last execution, has ended as ``status``."""
         now = now_iso()

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from . import container, counters, engine, last_words, processes, stacks, trouble
+from . import container, counters, engine, last_words, lease, processes, stacks, trouble
 from .asked import ASKED, ASKED_S, EVIDENCE_S, TAKEN
 from .box import OUT_OF_MEMORY, SETTLE_S, Box
 from .engine import ContainerError
@@ -155,6 +155,8 @@ class Supervisor:
         # Kept open, and so locked, until nothing of the run is left.
         os.set_inheritable(lock, False)
         self._lock = lock
+        # The session's lease too; it ends with this process, whatever comes.
+        lease.hold(Path(self._spec["base"]))
         outcome = ""
         try:
             self._open_box()

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import control
+from . import control, lease
 from .files import read_json
 from .launch import LaunchError
+from .lock import HostInUse
 from .look import look as look_at
 from .packing import offer, pack_parts
 from .rendezvous import RendezvousError, free_port, master_address
@@ -29,11 +30,12 @@ def perform(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return VERBS[verb](given)
     except OtherUserError as error:
         return {"failed": True, "msg": str(error), "other_user": True}
-    except (control.Refused, LaunchError, RendezvousError, OSError, ValueError) as error:
+    except (control.Refused, HostInUse, LaunchError, RendezvousError, OSError, ValueError) as error:
         return {"failed": True, "msg": str(error)}
 
 
 def _base(given: Mapping[str, Any]) -> Path:
+    """Returns the session's directory here. Raises OtherUserError."""
     work_dir = resolve_work_dir(given.get("work_dir"))
     refuse_foreign(work_dir)
     return host_dir(work_dir, given["run_id"], given["host"])
@@ -42,6 +44,7 @@ def _base(given: Mapping[str, Any]) -> Path:
 def start(given: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves the supervisor of a run running and returns its first state."""
     base = _base(given)
+    lease.retake(base)
     state = control.start(
         base,
         resolve_work_dir(given.get("work_dir")),
@@ -59,18 +62,25 @@ def start(given: Mapping[str, Any]) -> dict[str, Any]:
 def state(given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the state of a run once it has ended, or after ``wait_s``."""
     wait_s = min(float(given.get("wait_s") or 0), LONGEST_WAIT_S)
-    return {"changed": False, "state": control.wait_for_end(run_dir(_base(given), given["run"]), wait_s)}
+    base = _base(given)
+    lease.renew(base)
+    return {"changed": False, "state": control.wait_for_end(run_dir(base, given["run"]), wait_s)}
 
 
 def stop(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Ends one run, or all of the session."""
-    stopped, states = control.stop_runs(_base(given), given.get("run") or "", given["cause"])
+    """Ends one run, or all of the session, which then gives the host back."""
+    base = _base(given)
+    stopped, states = control.stop_runs(base, given.get("run") or "", given["cause"])
+    if not given.get("run"):
+        lease.release(base)
     return {"changed": bool(stopped), "stopped": stopped, "runs": states}
 
 
 def pack(given: Mapping[str, Any]) -> dict[str, Any]:
     """Says what a run has written, or packs those ``parts`` of it that are asked for by ``index``."""
-    where = (_base(given), given["run"], int(given.get("limit_bytes") or 0))
+    base = _base(given)
+    lease.renew(base)
+    where = (base, given["run"], int(given.get("limit_bytes") or 0))
     if given.get("index"):
         return {
             "changed": True,

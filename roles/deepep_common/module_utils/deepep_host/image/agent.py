@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import credentials, images
+from .. import credentials, images, lease
 from ..files import now_iso, read_json, write_json
 from ..processes import identify
 from ..reference import Image, parse
@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     agent = Agent(job)
+    # Open, and so held, to the end of this process.
+    lease.hold(Path(job["base"]))
     try:
         agent.run()
     except SystemExit:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import rendezvous
+from .. import lease, rendezvous
 from ..registry import Login, RegistryError
 from ..state import WorkDirError, ensure_work_dir, host_dir, resolve_work_dir
 from . import chunks, steps, store
@@ -33,6 +33,9 @@ def _answer(verb: str, told: dict[str, Any]) -> dict[str, Any]:
     base = host_dir(work_dir, told["run_id"], told["host"])
     folder = store.directory(work_dir, told["cache_dir"])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lease.renew(base)
+    if verb == "renew":
+        return {"changed": False}
     if verb == "machine":
         return {"changed": False, "machine": platform.machine()}
     if verb == "cached":
