@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
         return exit_codes.USAGE
     from compiler.cli.compile import compile_bundle
     from compiler.runner.ansible import AnsibleMissingError, Playbook, pass_through
-    from compiler.runner.session import create_directory
+    from compiler.runner.session import create_directory, discard_unopened
 
     if planning.lacks_inventory(args):
         return exit_codes.USAGE
@@ -85,6 +85,9 @@ def main(args: argparse.Namespace) -> int:
     except AnsibleMissingError as missing:
         print(f"deepep-compiler: {missing}", file=sys.stderr)
         return exit_codes.INPUT_ERROR
+    except KeyboardInterrupt:
+        discard_unopened(session)
+        raise
 
 
 def _part(args: argparse.Namespace, plan: Plan) -> Plan | None:
@@ -104,9 +107,13 @@ def play_and_halt(args: argparse.Namespace, playbook: Playbook, session: Path, p
     Raises AnsibleMissingError.
     """
     from compiler.runner.run import halt, play
+    from compiler.runner.session import discard_unopened
 
     limits = {run.id: run.time_limit_s for run in plan.runs}
     outcome = play(playbook, session, limits, verbose=bool(args.verbose))
+    if outcome.interrupted and discard_unopened(session):
+        print("interrupted before anything was started", file=sys.stderr)
+        return exit_codes.INTERRUPTED
     if args.preflight_only:
         return _examined(session, outcome.code, interrupted=outcome.interrupted)
     if outcome.interrupted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,6 +66,14 @@ def create_directory(results: Path, scenario: str) -> Path:
             time.sleep(0.2)
             continue
         return directory.resolve()
+
+
+def discard_unopened(directory: Path) -> bool:
+    """Removes a directory in which no session was opened, and so nothing started; returns if it was one."""
+    if (directory / "run.json").exists():
+        return False
+    shutil.rmtree(directory, ignore_errors=True)
+    return True
 
 
 def open_session(path: Path) -> Session:

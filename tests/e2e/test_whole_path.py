@@ -230,3 +230,25 @@ def test_bad_input_writes_nothing(tests_dir: Path, common: list[str], tmp_path: 
     assert "low-latency.toml:2" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_interrupt_before_the_session_is_open_leaves_nothing(
+    common: list[str], tests_dir: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    process = subprocess.Popen(
+        [COMPILER, "run", str(scenario(tmp_path / "scenario.toml", "standard")), *common,
+         "--results-dir", str(results)],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+    )  # fmt: skip
+    assert process.stderr is not None
+    line = ""
+    while not line.startswith("results: "):
+        line = process.stderr.readline()
+        assert line, "it never began"
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, output + errors
+    assert "is no result directory" not in output + errors
+    assert "ansible-playbook ended with" not in output + errors
+    assert list(results.iterdir()) == []
