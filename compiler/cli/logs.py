@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from compiler.cli import exit_codes, sessions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from compiler.runner.state import RunState
 
 LOOK_EVERY_S = 3.0
 
@@ -44,12 +47,15 @@ def main(args: argparse.Namespace) -> int:
         )
         return exit_codes.INPUT_ERROR
     printed: dict[tuple[str, str, str], int] = {}
+    silent: dict[str, str] = {}
     streams = tuple(args.stream or ("stdout", "stderr"))
     while True:
         known = [run for run in state.runs(session.directory) if args.run in (None, run.id)]
         running = session.status == "running"
-        if running and any(run.under_way for run in known) and not sessions.look(args, session):
-            return exit_codes.INPUT_ERROR
+        if running and any(run.under_way for run in known):
+            if not sessions.look(args, session):
+                return exit_codes.INPUT_ERROR
+            silent = _tell_silent(silent, state.problems(session.directory), known)
         for run in known:
             for host in run.hosts:
                 for stream in streams:
@@ -58,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
                     _print_new(final if final.is_file() else live, (run.id, host, stream), printed)
         sys.stdout.flush()
         if not (args.follow and running):
-            return exit_codes.OK
+            return exit_codes.INPUT_ERROR if silent else exit_codes.OK
         under_way = [run for run in known if run.under_way]
         if all(run.waits_on_hosts for run in under_way) and not state.is_played(session.directory):
             print(
@@ -69,6 +75,20 @@ def main(args: argparse.Namespace) -> int:
             return exit_codes.OK
         time.sleep(LOOK_EVERY_S)
         session = sessions.find(args) or session
+
+
+def _tell_silent(
+    told: Mapping[str, str], problems: Mapping[str, str], known: Iterable[RunState]
+) -> dict[str, str]:
+    """Says once why hosts of runs under way do not answer, and once that they do; returns who does not."""
+    concerned = {host for run in known if run.under_way for host in run.hosts}
+    now = {host: text for host, text in problems.items() if host in concerned}
+    for host in sorted(now.keys() - told.keys()):
+        text = f"{host} does not answer, what it prints comes later: {now[host]}"
+        print(f"deepep-compiler: {text}", file=sys.stderr, flush=True)
+    for host in sorted((told.keys() - now.keys()) & concerned):
+        print(f"deepep-compiler: {host} answers again", file=sys.stderr, flush=True)
+    return now
 
 
 def _print_new(path: Path, key: tuple[str, str, str], printed: dict[tuple[str, str, str], int]) -> None:

@@ -104,11 +104,12 @@ def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standi
     """
     from compiler.runner.resume import CannotResumeError
     from compiler.runner.run import log_tail, play
-    from compiler.runner.state import problems
+    from compiler.runner.state import forget_answers, problems
 
     shown = ", ".join(now.unsettled[:5]) + (" ..." if len(now.unsettled) > 5 else "")
     _tell(f"looking on the hosts for what is left of {shown} (Ctrl-C leaves it running)")
     book = sessions.playbook_in(bundle, args, session, "adopt.yml")
+    forget_answers(session.directory)
     outcome = play(book, session.directory, {}, verbose=bool(args.verbose))
     if outcome.interrupted:
         _tell("interrupted: what runs on the hosts goes on; --resume finds it again, stop ends it")

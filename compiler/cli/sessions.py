@@ -72,10 +72,12 @@ def forgotten(session: Session) -> str:
 def look(args: argparse.Namespace, session: Session) -> bool:
     """Brings the newest state and logs of what is under way here; tells why where that fails."""
     from compiler.runner.run import log_tail
+    from compiler.runner.state import forget_answers
 
     book = playbook(args, session, "look.yml")
     if book is None:
         return False
+    forget_answers(session.directory)
     if book.start(session.log).wait() == 0:
         return True
     print(

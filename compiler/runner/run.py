@@ -16,7 +16,7 @@ from compiler.runner.ansible import Playbook, end
 from compiler.runner.events import EventFile
 from compiler.runner.progress import Progress
 from compiler.runner.session import LOG
-from compiler.runner.state import problems
+from compiler.runner.state import forget_answers, problems
 
 POLL_S = 0.2
 ANSIBLE_INTERRUPTED = 99
@@ -105,6 +105,7 @@ def halt(playbook: Playbook, session: Path, cause: str) -> Halted:
     ``cause`` goes into the records of the runs that are stopped.
     """
     codes = []
+    forget_answers(session)
     for name, text in STOPPING:
         print(f"{text} ({name}) ...", file=sys.stderr, flush=True)
         told = (*playbook.extra_vars, f"deepep_run_stop_cause={cause}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ class HostState:
     elapsed_s: float | None
     ended: bool = False
     """Its supervisor saw the program's end."""
+    seen_s_ago: float = 0.0
+    """How old this is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,13 @@ def runs(session: Path) -> Iterator[RunState]:
     for run in planned if isinstance(planned, list) else ():
         key, names = str(run["id"]), tuple(str(host["name"]) for host in run["hosts"])
         notes = session / ".state" / "runs" / key
-        seen = [(name, _read(notes / f"host-{name}.json")) for name in names]
+        seen = [(name, notes / f"host-{name}.json") for name in names]
         yield RunState(
             id=key,
             verdict=verdict_of(session, key),
             limit_s=float(run["time_limit_s"]),
             hosts=names,
-            seen=tuple(_host(name, state) for name, state in seen if state),
+            seen=tuple(_host(name, state, _age_s(path)) for name, path in seen if (state := _read(path))),
             started=(notes / "rendezvous.json").is_file(),
         )
 
@@ -96,6 +100,11 @@ def problems(session: Path) -> dict[str, str]:
     return {host: str(note["problem"]) for host, note in notes.items() if note.get("problem")}
 
 
+def forget_answers(session: Path) -> None:
+    """Forgets what hosts answered before they are asked anew."""
+    shutil.rmtree(session / ".state" / "answers", ignore_errors=True)
+
+
 def is_played(session: Path) -> bool:
     """Tells whether a playbook works on a session at this moment."""
     from compiler.resources import host_code
@@ -116,7 +125,14 @@ def final_log(session: Path, run: str, host: str, stream: str) -> Path:
     return session / run / "logs" / f"{host}.{stream}.txt"
 
 
-def _host(name: str, state: Mapping[str, object]) -> HostState:
+def _age_s(path: Path) -> float:
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return 0.0
+
+
+def _host(name: str, state: Mapping[str, object], seen_s_ago: float) -> HostState:
     progress = state.get("progress")
     text = ""
     if isinstance(progress, dict) and progress.get("total"):
@@ -129,6 +145,7 @@ def _host(name: str, state: Mapping[str, object]) -> HostState:
         progress=text,
         elapsed_s=float(elapsed) if isinstance(elapsed, int | float) else None,
         ended=state.get("status") == "ended",
+        seen_s_ago=seen_s_ago,
     )
 
 

@@ -1,10 +1,11 @@
-"""Commands on a session from outside its run: hosts that do not answer, another user, options of before."""
+"""Commands on a session from outside: hosts that do not answer, another user, options of before."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from compiler.resources import host_code
 from tests.host.bundles import HOSTS, Bundle, stand_in_run
 from tests.host.test_playbook import HANG, PLUGINS
-from tests.host.test_resume import call, good_run, lose_controller, python_of, running, verdicts
+from tests.host.test_resume import COMPILER, call, good_run, lose_controller, python_of, running, verdicts
 
 host_code()
 
@@ -55,6 +56,14 @@ def lost(tmp_path: Path) -> Any:
 
 def test_stop_says_which_hosts_were_not_stopped_and_may_be_repeated(lost: Bundle, tmp_path: Path) -> None:
     (tmp_path / "gone").touch()
+    status = call("status", str(lost.session()))
+    assert status.returncode == 1, status.stdout + status.stderr
+    for host in HOSTS:
+        assert f"{host}: does not answer (host {host} is unreachable" in status.stdout
+        assert f"{host}: running" not in status.stdout
+    assert "before: running" in status.stdout
+    assert " s ago" in status.stdout
+    following_says_it_once(lost, tmp_path)
     stopped = call("stop", str(lost.session()), "-e", "deepep_collect_lost_after_seconds=0")
     assert stopped.returncode == 3, stopped.stdout + stopped.stderr
     assert "NOT STOPPED everywhere" in stopped.stderr
@@ -72,6 +81,30 @@ def test_stop_says_which_hosts_were_not_stopped_and_may_be_repeated(lost: Bundle
     once_more = call("stop", str(lost.session()))
     assert once_more.returncode == 0, once_more.stderr
     assert "nothing to stop" in once_more.stdout
+
+
+def following_says_it_once(bundle: Bundle, tmp_path: Path) -> None:
+    """Follows the logs of a session whose hosts are away, which then answer again."""
+    gone = tmp_path / "gone"
+    with subprocess.Popen(
+        [COMPILER, "logs", "-f", bundle.session()],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as logs:
+        assert logs.stderr is not None
+        try:
+            said = [logs.stderr.readline() for _ in HOSTS]
+            gone.unlink()
+            said += [logs.stderr.readline() for _ in HOSTS]
+        finally:
+            logs.kill()
+    gone.touch()
+    away = [
+        f"deepep-compiler: {host} does not answer, what it prints comes later: host {host}" for host in HOSTS
+    ]
+    back = [f"deepep-compiler: {host} answers again\n" for host in HOSTS]
+    assert [line[: len(wanted)] for line, wanted in zip(said, [*away, *back], strict=True)] == [*away, *back]
 
 
 def test_another_user_neither_stops_nor_loses_nor_repeats_a_run(lost: Bundle, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class ActionModule(SlurmAction):
         if not jobs:
             return {"msg": "no job is under way"}
         answer = self.ask(session, "watch", jobs={key: job["job_id"] for key, job in jobs.items()})
+        self._keep_answer(session, jobs, answer.problem)
         if answer.problem:
             return {"msg": answer.problem, "problem": answer.problem}
         running = {}
@@ -32,6 +34,7 @@ class ActionModule(SlurmAction):
             if found["phase"] not in (WAITS, OVER):
                 running[key] = {"job": jobs[key]["job"], "have": self._have(session, key)}
         answer = self.ask(session, "look", runs=running)
+        self._keep_answer(session, running, answer.problem)
         if answer.problem:
             return {"msg": answer.problem, "problem": answer.problem}
         for key, hosts in answer.values["runs"].items():
@@ -42,6 +45,11 @@ class ActionModule(SlurmAction):
                     with self._path(session, key, host, stream).open("ab") as file:
                         file.write(base64.b64decode(text))
         return {"msg": f"looked at {', '.join(sorted(jobs))}"}
+
+    def _keep_answer(self, session: Session, runs: Iterable[str], problem: str | None) -> None:
+        """What the login host does not tell of its jobs, it does not tell of any of their hosts."""
+        for host in {member["name"] for key in runs for member in session.run(key)["hosts"]}:
+            session.keep_answer(host, problem)
 
     def _have(self, session: Session, key: str) -> dict[str, dict[str, int]]:
         hosts = [host["name"] for host in session.run(key)["hosts"]]
