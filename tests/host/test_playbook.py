@@ -131,6 +131,7 @@ def test_a_hang_ends_at_its_time_limit_on_every_host(mixed: Any) -> None:
     for host in job(bundle, "hang/0")["hosts"]:
         assert (host["outcome"], host["leftovers"]) == ("timeout", [])
     assert (bundle.session() / "hang/0/logs/local-1.stacks.txt").exists()
+    assert "was reached by all 2 hosts in phase" in reason_texts(bundle, "hang/0")
 
 
 def test_runs_overlap_and_one_is_stopped_once_the_other_has_ended(mixed: Any) -> None:

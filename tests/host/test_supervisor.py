@@ -123,6 +123,17 @@ def test_a_stopped_process_does_not_outlive_a_stop(host: OneHost) -> None:
     assert alive([pid]) == []
 
 
+def test_what_stands_still_does_not_tell_of_those_that_waited_for_it(host: OneHost) -> None:
+    host.stage(run={"words": ["sleep=600"]})
+    os.kill(host.start("run")["program_pid"], signal.SIGSTOP)
+    wait_until(lambda: host.state("run")["still"])
+    state = control.stop(host.folder("run"), "node1 failed first: timed out")
+    assert state is not None
+    assert state["outcome"] == "stopped"
+    assert state["cause"].startswith("stopped by a signal (SIGSTOP or a debugger): pid ")
+    assert "node1" not in state["cause"]
+
+
 def test_a_stop_ends_descendants_that_ignore_sigterm_and_is_no_failure_of_its_own(host: OneHost) -> None:
     host.stage(run={"words": HANG})
     host.start("run")

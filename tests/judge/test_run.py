@@ -462,7 +462,77 @@ class TestInterrupted:
         judged = judge_run(run, run_dir, make_session())
         first = judged["reasons"][0]
         assert (judged["verdict"], first["code"], first["consequence"]) == ("FAIL", "stopped", False)
+        assert (first["host"], first["text"]) == (None, "stopped on all 2 hosts in phase timing: interrupted")
         assert "error-in-log" not in _causes(judged)
+
+
+class TestTogether:
+    """What befalls several hosts at once accuses none of them."""
+
+    @pytest.mark.parametrize(
+        ("node1", "node2", "text"),
+        [
+            (
+                {"phase": "timing"},
+                {"phase": "timing"},
+                "the time limit of 1800 s was reached by all 2 hosts in phase timing",
+            ),
+            (
+                {"phase": "timing"},
+                {"phase": "prepare"},
+                "the time limit of 1800 s was reached by node1 in phase timing; node2 in phase prepare",
+            ),
+            (
+                {"phase": "timing", "more": "; 3 s of compiling before are not counted"},
+                {"outcome": "stopped", "cause": "the time limit was reached on node1", "phase": "timing"},
+                "the time limit of 1800 s was reached by all 2 hosts in phase timing: "
+                "3 s of compiling before are not counted",
+            ),
+        ],
+    )
+    def test_a_time_limit(
+        self, tmp_path: Path, node1: dict[str, Any], node2: dict[str, Any], text: str
+    ) -> None:
+        run, run_dir = _good(tmp_path)
+        for number, host, changes in ((5, "node1", node1), (45, "node2", node2)):
+            more = changes.pop("more", "")
+            cause = f"still running at the time limit of 1800 s, in phase {changes['phase']}{more}"
+            failed = None if "outcome" in changes else f"2026-01-02T03:34:{number:02d}Z"
+            made = {"outcome": "timeout", "cause": cause, "first_failure_at": failed, **changes}
+            _state(host, exit_code=None, **made)(run, run_dir)
+        judged = judge_run(run, run_dir, make_session())
+        first = judged["reasons"][0]
+        assert (judged["verdict"], first["host"], first["text"]) == ("TIMEOUT", None, text)
+        assert judged["suspect"]["host"] is None or "outcome" in node2
+
+    def test_a_host_that_has_its_own_reason_is_named(self, tmp_path: Path) -> None:
+        run, run_dir = _good(tmp_path)
+        limit = "still running at the time limit of 1800 s, in phase timing"
+        made = {"outcome": "timeout", "exit_code": None, "phase": "timing"}
+        late = {**made, "first_failure_at": "2026-01-02T03:34:05Z"}
+        _state("node1", cause=limit, **late)(run, run_dir)
+        stood = f"stopped by a signal (SIGSTOP or a debugger): pid 7 (T): python; {limit}"
+        _state("node2", cause=stood, first_failure_at="2026-01-02T03:10:00Z", **made)(run, run_dir)
+        first = judge_run(run, run_dir, make_session())["reasons"][0]
+        assert (first["host"], "stopped by a signal" in first["text"]) == ("node2", True)
+
+    def test_what_was_seen_of_a_lost_host_is_said_to_be_old(self, tmp_path: Path) -> None:
+        run, run_dir = _good(tmp_path)
+        _state(
+            "node2",
+            outcome="lost",
+            exit_code=None,
+            phase="rendezvous",
+            cause="host node2 is unreachable",
+            seen_at="2026-01-02T03:04:10.000Z",
+            away_since=1767323057.5,
+            first_failure_at="2026-01-02T03:04:10.000Z",
+        )(run, run_dir)
+        first = judge_run(run, run_dir, make_session())["reasons"][0]
+        assert first["text"] == (
+            "the processes on node2 disappeared, last seen in phase rendezvous 8 s before it answered no "
+            "more: host node2 is unreachable"
+        )
 
 
 class TestCause:

@@ -15,7 +15,7 @@ from deepep_controller import DeepEPAction, told_at_end
 from deepep_host import events
 from deepep_host.files import iso_time
 from deepep_host.session import Session, SessionError
-from deepep_host.state import COMPILE_S, ended, new_state, planned_stop
+from deepep_host.state import AT_THE_LIMIT, COMPILE_S, ended, new_state, planned_stop
 
 OVERTIME_S = 90.0
 """How long after the deadline a supervisor may still be busy with ending its run."""
@@ -147,6 +147,8 @@ class ActionModule(DeepEPAction):
                 and state["status"] == "ended"
                 and not (state["outcome"] == "exited" and state["exit_code"] == 0)
             ):
+                if state["outcome"] == "timeout":
+                    return f"{AT_THE_LIMIT} {peer}"
                 return f"{peer} failed first: {state['cause'] or state['outcome']}"
         return None
 

@@ -24,6 +24,12 @@ COMPILING = "compile"
 COMPILE_S = 300.0
 """How long compiling may go on without being counted."""
 
+STILL_RUNNING = "still running"
+"""How the cause of a time limit begins, where nothing else is known."""
+
+AT_THE_LIMIT = "the time limit was reached on"
+"""How the cause of a stop begins where another host was a moment ahead at the limit; its name follows."""
+
 
 class WorkDirError(Exception):
     """The work directory cannot be used; the text says why and what to do."""

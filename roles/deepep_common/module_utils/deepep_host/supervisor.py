@@ -24,7 +24,7 @@ from .box import OUT_OF_MEMORY, SETTLE_S, Box
 from .engine import ContainerError
 from .files import iso_time, now_iso, read_json, write_json
 from .lock import HostInUse, acquire
-from .state import COMPILE_S, COMPILING, ended, new_state, read_state, write_state
+from .state import COMPILE_S, COMPILING, STILL_RUNNING, ended, new_state, read_state, write_state
 
 TICK_S = 0.25
 """How often progress is looked at; the end of the program wakes the supervisor at once."""
@@ -337,10 +337,10 @@ class Supervisor:
     def _end(self, outcome: str) -> None:
         cause = None
         request = read_json(self._folder / "stop.json") or {}
-        limit = f"still running at the time limit of {self._spec['time_limit_s']} s"
+        limit = f"{STILL_RUNNING} at the time limit of {self._spec['time_limit_s']} s"
         if outcome == "stopped" and request.get("outcome") == "timeout":
             # A limit of the launcher's own (a Slurm job's) is as near as the run's.
-            outcome, limit = "timeout", f"still running when {request.get('cause')}"
+            outcome, limit = "timeout", f"{STILL_RUNNING} when {request.get('cause')}"
         if outcome == "timeout":
             log("the time limit has passed")
             self._state["first_failure_at"] = self._state["first_failure_at"] or now_iso()
@@ -438,7 +438,9 @@ class Supervisor:
         if outcome == "exited" and code == 0:
             self._state.update(still=[], first_failure_at=None)
         elif outcome != "stopped" or self._state["still"]:
-            cause = "; ".join(filter(None, [*self._troubles(cause or ""), cause]))
+            known = self._troubles(cause or "")
+            # Others that failed while they waited for this one are no part of its story.
+            cause = "; ".join(known if outcome == "stopped" else filter(None, [*known, cause]))
         state = ended(self._state, outcome, cause or None, code)
         state["elapsed_s"] = round(time.monotonic() - self._started, 3)
         if self._lock is not None:

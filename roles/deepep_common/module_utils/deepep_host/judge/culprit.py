@@ -312,6 +312,12 @@ def _ended_first(evidence: Evidence) -> dict[str, Any] | None:
             [_entry(f"{gone[0]} left no state.json", state_name(gone[0]))],
         )  # fmt: skip
     times = sorted((moment, host) for host, moment in _moments(evidence).items())
+    at_limit = [host for _, host in times if known[host].outcome == "timeout"]
+    if len(times) > 1 and len(at_limit) == len(times):
+        # Who started first is first at the limit, too.
+        lines = [_entry(f"{h}: {known[h].cause}", state_name(h)) for h in at_limit]
+        text = "cannot be told: no log names a culprit among the hosts that reached the time limit"
+        return _suspect("unknown", None, None, text, lines) if not _only_counters(evidence) else None
     if len(times) > 1 and times[1][0] - times[0][0] > APART_S:
         host, apart = times[0][1], times[1][0] - times[0][0]
         text = f"{host}: it failed {apart:.1f} s before any other host"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..state import planned_stop
+from ..state import AT_THE_LIMIT, STILL_RUNNING, planned_stop
 from .codes import COMPLETED, Reason, reason
 from .evidence import Evidence, HostEnd, Unreadable, seconds, state_name
 
@@ -23,6 +23,9 @@ _WORKING = (
     "done",
 )
 """Phases of the bundled program in which every rank has passed the check of dispatch and combine."""
+
+MOST_NAMES = 4
+"""So many hosts of one phase are named."""
 
 _REMEDIES = {
     "host-lost": "look at the host's power, console and kernel log; once it answers, collect.yml in the "
@@ -63,10 +66,14 @@ def no_trace(evidence: Evidence, session: Mapping[str, Any], verdicts: Mapping[s
 
 
 def check_ends(evidence: Evidence) -> list[Reason]:
-    """Returns what went wrong on each host, the first failure in time first."""
-    reasons = []
+    """Returns what went wrong on each host, the first failure in time first.
+
+    What befell several at once, a time limit or a stop, is one reason that accuses none of them.
+    """
+    together = _met_by_a_limit(evidence) or _met_by_a_stop(evidence)
+    reasons = [_check_together(evidence, together)] if together else []
     for host in evidence.hosts:
-        found = _check_end(evidence, host)
+        found = None if host in {end.host for end in together} else _check_end(evidence, host)
         if found is not None:
             reasons.append(found)
     return sorted(reasons, key=lambda r: (r["code"] == "stopped", r["at"] is None, r["at"] or ""))
@@ -162,6 +169,55 @@ def _check_end(evidence: Evidence, host: str) -> Reason | None:
     return reason(code, text, name, host=host, at=at, remedy=_REMEDIES.get(code))
 
 
+def _met_by_a_limit(evidence: Evidence) -> list[HostEnd]:
+    """Returns the hosts that a time limit met together, none where it met one alone.
+
+    Those of which more is known (a process that stands still, a full disk) are not among them.
+    """
+    ends = [end for end in evidence.ends.values() if isinstance(end, HostEnd)]
+    plain = [end for end in ends if end.outcome == "timeout" and end.cause.startswith(STILL_RUNNING)]
+    behind = [end for end in ends if end.outcome == "stopped" and end.cause.startswith(AT_THE_LIMIT)]
+    found = {end.host: end for end in (*plain, *behind)}
+    return [found[host] for host in evidence.hosts if host in found] if plain and len(found) > 1 else []
+
+
+def _met_by_a_stop(evidence: Evidence) -> list[HostEnd]:
+    """Returns all hosts, where all were stopped for the same reason."""
+    ends = [end for end in evidence.ends.values() if isinstance(end, HostEnd)]
+    stopped = [end for end in ends if end.outcome == "stopped" and end.first_failure_at is None]
+    alike = len(stopped) == len(evidence.hosts) > 1 and len({end.cause for end in stopped}) == 1
+    return stopped if alike else []
+
+
+def _check_together(evidence: Evidence, ends: list[HostEnd]) -> Reason:
+    limited = [end for end in ends if end.outcome == "timeout"]
+    first = min(limited or ends, key=lambda end: end.first_failure_at or end.ended_at or "")
+    phases: dict[str, list[str]] = {}
+    for end in ends:
+        phases.setdefault(end.phase, []).append(end.host)
+    where = "; ".join(
+        f"{_names(hosts, len(evidence.hosts))}{f' in phase {phase}' if phase else ''}"
+        for phase, hosts in phases.items()
+    )
+    if limited:
+        limit = evidence.run.get("time_limit_s")
+        code, text = "time-limit", f"the time limit of {limit} s was reached by {where}"
+        known = f"{STILL_RUNNING} at the time limit of {limit} s", f", in phase {first.phase}"
+        more = first.cause.replace(known[0], "").replace(known[1], "").strip("; ")
+    else:
+        code, text, more = "stopped", f"stopped on {where}", first.cause
+    at = first.first_failure_at or first.ended_at
+    text = f"{text}: {more}" if more else text
+    return reason(code, text, state_name(first.host), at=at, remedy=_REMEDIES.get(code))
+
+
+def _names(hosts: list[str], of: int) -> str:
+    if len(hosts) == of:
+        return f"all {of} hosts"
+    more = f" and {len(hosts) - MOST_NAMES} more" if len(hosts) > MOST_NAMES else ""
+    return ", ".join(hosts[:MOST_NAMES]) + more
+
+
 def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:
     where = f" in phase {end.phase}" if end.phase else ""
     if end.status != "ended":
@@ -185,6 +241,11 @@ def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:
     if end.outcome == "lost":
         if not end.phase:
             return "host-lost", f"{end.host} was lost before the program worked there"
+        seen, ended = seconds(end.seen_at), seconds(end.ended_at)
+        if seen and ended and seen < ended:
+            # The controller gave it up, which looks every few seconds only: what it saw last is old.
+            before = max(0.0, (end.away_at or ended) - seen)
+            where = f", last seen in phase {end.phase} {before:.0f} s before it answered no more"
         return "host-lost", f"the processes on {end.host} disappeared{where}"
     return "host-lost", f"{end.host} ended in a way that is not known: {end.outcome}"
 

@@ -24,7 +24,10 @@ class Unreadable(NamedTuple):
 
 
 class HostEnd(NamedTuple):
-    """How the run ended on one host: its ``state.json``."""
+    """How the run ended on one host: its ``state.json``, or what the controller saw of it last.
+
+    ``seen_at``: when that was, None for what the host says itself; ``away_at``: since when it had no answer.
+    """
 
     host: str
     status: str
@@ -36,6 +39,8 @@ class HostEnd(NamedTuple):
     ended_at: str | None
     first_failure_at: str | None
     leftovers: list[Any]
+    seen_at: str | None = None
+    away_at: float | None = None
 
 
 class Evidence:
@@ -126,7 +131,7 @@ class Evidence:
         if not isinstance(value, dict):
             return Unreadable(f"{state_name(host)} holds no object")
         exit_code = value.get("exit_code")
-        leftovers = value.get("leftovers") or []
+        leftovers, away = value.get("leftovers") or [], value.get("away_since")
         return HostEnd(
             host=host,
             status=str(value.get("status")),
@@ -138,6 +143,8 @@ class Evidence:
             ended_at=_text(value.get("ended_at")),
             first_failure_at=_text(value.get("first_failure_at")),
             leftovers=leftovers if isinstance(leftovers, list) else [leftovers],
+            seen_at=_text(value.get("seen_at")),
+            away_at=away if isinstance(away, float) else None,
         )
 
 
