@@ -41,8 +41,10 @@ class Cell:
     """One fault in one phase.
 
     ``verdicts``: the ones that are right. ``names``: what the first reason must say, all of it: the host, the
-    cause. ``stand_in``: words for the stand-in program; None for the real benchmark. ``collected``: hosts
-    whose logs must be in the tree. ``quick``: part of ``make test``.
+    cause. ``sign``: what the victim's logs say when it happens, where that is later than the action, or the
+    program itself causes it. ``stand_in``: words for the stand-in program; None for the real benchmark.
+    ``collected``: hosts whose logs must be in the tree; ``kept``: what else must be there of the victim.
+    ``quick``: part of ``make test``.
     """
 
     fault: str
@@ -50,6 +52,7 @@ class Cell:
     verdicts: tuple[str, ...]
     names: tuple[str, ...] = ()
     action: Action | None = None
+    sign: str = ""
     stand_in: str | None = ""
     collected: tuple[str, ...] = ("node1", "node2", "node3")
     exit_code: int | None = None
@@ -57,6 +60,7 @@ class Cell:
     timeouts_s: int = 20
     env: tuple[tuple[str, str], ...] = ()
     left_on: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     quick: bool = False
 
     @property
@@ -271,6 +275,7 @@ def _cells() -> list[Cell]:
             timing={
                 "action": memory_small,
                 "stand_in": "node2:timing:eat",
+                "sign": "exit code -9",
                 "names": ("node2", "memory"),
                 "quick": True,
             },
@@ -289,6 +294,7 @@ def _cells() -> list[Cell]:
             rendezvous={"stand_in": "node2:rendezvous:exit=1", "names": ("node2", "exit code 1")},
             timing={
                 "stand_in": "node2:timing:exit=1 " + LONG,
+                "sign": "STAND_IN asked to end with 1",
                 "names": ("node2", "exit code 1"),
                 "quick": True,
             },
@@ -297,11 +303,16 @@ def _cells() -> list[Cell]:
         *everywhere(
             replace(base, fault="rank hangs", time_limit_s=30, timeouts_s=90),
             staging=None,
-            rendezvous={"stand_in": "node2:rendezvous:hang", "verdicts": TIMEOUT, "names": ("time limit",)},
+            rendezvous={
+                "stand_in": "node2:rendezvous:hang",
+                "verdicts": TIMEOUT,
+                "names": ("time limit", "all 3 hosts in phase rendezvous"),
+            },
             timing={
                 "stand_in": "node2:timing:hang " + LONG,
+                "sign": "the time limit has passed",
                 "verdicts": TIMEOUT,
-                "names": ("time limit", "phase timing"),
+                "names": ("time limit", "all 3 hosts in phase timing"),
             },
             collecting=None,
         ),
@@ -334,7 +345,11 @@ def _cells() -> list[Cell]:
                     "staging": {"verdicts": NOT_RUN, "collected": (), "names": ("interrupted",)},
                     "rendezvous": {"names": ("interrupted",)},
                     # Long enough for a slow machine: it must not end by itself before the stop arrives.
-                    "timing": {"names": ("interrupted",), "quick": True, "stand_in": "*:timing:lasts=90"},
+                    "timing": {
+                        "names": ("all 3 hosts", "interrupted"),
+                        "quick": True,
+                        "stand_in": "*:timing:lasts=90",
+                    },
                     "collecting": {"verdicts": (*PASS, *FAIL), "collected": ()},
                 }
             ),
@@ -354,11 +369,16 @@ def _cells() -> list[Cell]:
 
 def _real() -> list[Cell]:
     """The same with the real benchmark, whose ranks watch each other, also without the controller."""
-    base = Cell("", TIMING, FAIL, stand_in=None, time_limit_s=600)
+    base = Cell("", TIMING, FAIL, stand_in=None, time_limit_s=600, timeouts_s=120)
     hooked = "DEEPEP_BENCH_FAULT"
     return [
         replace(base, fault="benchmark: rank wrong data", env=((hooked, "wrong-data:rank=1"),),
-                names=("wrong data", "rank 1")),
+                names=("wrong data", "rank 1"), sign="wrong data after"),
+        replace(base, fault="benchmark: rank killed (SIGKILL)", env=((hooked, "kill:rank=1"),),
+                names=("node2",), sign="exitcode: -9"),
+        replace(base, fault="benchmark: rank hangs", env=((hooked, "hang:rank=1"),), timeouts_s=45,
+                names=("rank 1", "node2", "no progress"), sign="no progress for",
+                kept=("stacks.txt", "stacks-rank-0001.txt", "last-lines.txt")),
         replace(base, fault="benchmark: host loses power, controller lost too",
                 action=without_controller(power_loss), verdicts=(), collected=()),
         replace(base, fault="benchmark: link down for good, controller lost too",

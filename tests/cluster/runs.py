@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ class Launched:
                 "deepep_backend": "gloo",
                 "deepep_gpus_per_node": 1,
                 "deepep_python": str(TORCH if stand_in is None else STAND_IN),
-                "deepep_rendezvous_timeout_s": timeouts_s if stand_in is not None else 120,
-                "deepep_process_group_timeout_s": timeouts_s if stand_in is not None else 120,
+                "deepep_rendezvous_timeout_s": timeouts_s,
+                "deepep_process_group_timeout_s": timeouts_s,
                 **(variables or {}),
             },
         )
@@ -145,6 +145,23 @@ class Launched:
             assert self.process.poll() is None, f"the run ended too early:\n{self.output()}"
             assert time.monotonic() < end, f"never in phase {phase}:\n{self.output()}"
             time.sleep(0.05)
+
+    def wait_for_sign(self, host: Host, text: str, meanwhile: Callable[[], None] | None = None) -> None:
+        """Waits until the logs of the run on a host say something; calls ``meanwhile`` until then."""
+        end = time.monotonic() + PATIENCE_S
+        while not any(text in log for log in self._logs_on(host)):
+            assert self.process.poll() is None, f"the run ended without {text!r}:\n{self.output()}"
+            assert time.monotonic() < end, f"never said {text!r}:\n{self.output()}"
+            if meanwhile:
+                meanwhile()
+            time.sleep(0.05)
+
+    def _logs_on(self, host: Host) -> Iterator[str]:
+        for path in (
+            found for folder in self.left_on(host) for found in folder.glob("*/runs/*/*/logs/*.txt")
+        ):
+            with contextlib.suppress(OSError):
+                yield path.read_text(errors="replace")
 
     def left_on(self, host: Host) -> list[Path]:
         """Returns what the session has on a host's disk, [] before there is a session."""

@@ -50,10 +50,14 @@ def test_fault(cell: Cell, lab: Lab, tmp_path: Path) -> None:
     gone_after: float | None = None
     try:
         reach(run, cell)
+        others = [host for host in hosts if host is not at.victim]
+        seconds = Seconds(others) if cell.phase == TIMING and cell.verdicts != ("PASS",) else None
         if cell.action is not None:
             cell.action(at)
-        if cell.phase == TIMING and cell.verdicts != ("PASS",):
-            gone_after = seconds_until_gone([host for host in hosts if host is not at.victim])
+        if cell.sign:
+            run.wait_for_sign(at.victim, cell.sign, meanwhile=seconds.look if seconds else None)
+        if seconds:
+            gone_after = seconds.until_gone()
         if cell.verdicts:
             code = run.finish()
         else:
@@ -91,19 +95,36 @@ def reach(run: Launched, cell: Cell) -> None:
         run.wait_for_task("Bring the run's files into the result tree")
 
 
-def seconds_until_gone(hosts: list[Host]) -> float:
-    """Waits until nothing of the benchmark runs on these hosts; returns how long that took."""
-    begun = time.monotonic()
-    while any(host.on and host.of_benchmark() for host in hosts):
-        if time.monotonic() - begun > GONE_S:
-            break
+class Seconds:
+    """How long hosts take to be rid of a benchmark that was seen running there."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self._hosts = hosts
+        self._ran = False
+        self.look()
+
+    def look(self) -> None:
+        """Notices whether it runs on all of them."""
+        self._ran = self._ran or all(host.of_benchmark() for host in self._hosts)
+
+    def until_gone(self) -> float:
+        """Waits until nothing of it runs; returns how long that took from now on."""
+        assert self._ran, "nothing ran on the other hosts: there are no seconds to measure"
+        begun = time.monotonic()
+        wait_until_gone(self._hosts)
+        return time.monotonic() - begun
+
+
+def wait_until_gone(hosts: list[Host]) -> None:
+    """Waits until nothing of the benchmark runs on these hosts, or has had ample time to end."""
+    end = time.monotonic() + GONE_S
+    while any(host.on and host.of_benchmark() for host in hosts) and time.monotonic() < end:
         time.sleep(0.1)
-    return time.monotonic() - begun
 
 
 def what_is_left(hosts: list[Host]) -> dict[str, list[str]]:
     """Returns what still runs of the benchmark, after a while, on each host that is on."""
-    seconds_until_gone(hosts)
+    wait_until_gone(hosts)
     return {
         host.name: [process.command for process in host.of_benchmark()]
         for host in hosts
@@ -130,6 +151,8 @@ def check(cell: Cell, run: Launched, code: int, found: dict[str, object]) -> Non
             assert word.lower() in first.lower(), f"{word!r} is not in the first reason: {told}"
     for name in cell.collected:
         assert (run.session / "Tests.1" / "0" / "logs" / f"{name}.stderr.txt").is_file(), f"{name}: no log"
+    for name in cell.kept:
+        assert (run.session / "Tests.1" / "0" / "logs" / f"node2.{name}").is_file(), f"{name} was not kept"
     if verdict == "PASS" or not cell.left_on:
         for host in run.hosts:
             if host.on and host.name in (cell.collected or ()):

@@ -488,6 +488,17 @@ class TestTogether:
                 "the time limit of 1800 s was reached by all 2 hosts in phase timing: "
                 "3 s of compiling before are not counted",
             ),
+            (
+                {"phase": "timing"},
+                {
+                    "outcome": "exited",
+                    "code": 1,
+                    "cause": "the program ended with exit code 1",
+                    "phase": "timing",
+                    "first_failure_at": "2026-01-02T03:34:06Z",
+                },
+                "the time limit of 1800 s was reached by all 2 hosts in phase timing",
+            ),
         ],
     )
     def test_a_time_limit(
@@ -499,7 +510,7 @@ class TestTogether:
             cause = f"still running at the time limit of 1800 s, in phase {changes['phase']}{more}"
             failed = None if "outcome" in changes else f"2026-01-02T03:34:{number:02d}Z"
             made = {"outcome": "timeout", "cause": cause, "first_failure_at": failed, **changes}
-            _state(host, exit_code=None, **made)(run, run_dir)
+            _state(host, exit_code=made.pop("code", None), **made)(run, run_dir)
         judged = judge_run(run, run_dir, make_session())
         first = judged["reasons"][0]
         assert (judged["verdict"], first["host"], first["text"]) == ("TIMEOUT", None, text)

@@ -42,8 +42,8 @@ def killed(folder: Path) -> Path:
 
     with Lab(3) as lab:
         run = Launched(
-            lab, folder, lab.hosts, stand_in=None, iterations=400, time_limit_s=240, tests=3,
-            name="power-loss",
+            lab, folder, lab.hosts, stand_in=None, iterations=400, time_limit_s=240,
+            timeouts_s=120, tests=3, name="power-loss",
         )  # fmt: skip
         victim = lab.hosts[1]
         second = {"run": "Tests.2/0"}

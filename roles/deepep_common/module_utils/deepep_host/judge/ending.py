@@ -72,8 +72,9 @@ def check_ends(evidence: Evidence) -> list[Reason]:
     """
     together = _met_by_a_limit(evidence) or _met_by_a_stop(evidence)
     reasons = [_check_together(evidence, together)] if together else []
+    told = {end.host for end in together if end.outcome != "exited"}
     for host in evidence.hosts:
-        found = None if host in {end.host for end in together} else _check_end(evidence, host)
+        found = None if host in told else _check_end(evidence, host)
         if found is not None:
             reasons.append(found)
     return sorted(reasons, key=lambda r: (r["code"] == "stopped", r["at"] is None, r["at"] or ""))
@@ -170,15 +171,20 @@ def _check_end(evidence: Evidence, host: str) -> Reason | None:
 
 
 def _met_by_a_limit(evidence: Evidence) -> list[HostEnd]:
-    """Returns the hosts that a time limit met together, none where it met one alone.
+    """Returns the hosts on which the run still went when the first of them reached the time limit.
 
-    Those of which more is known (a process that stands still, a full disk) are not among them.
+    None where that was one alone. Those of which more is known (a process that stands still, a full disk) are
+    not among them. What ended later may have missed the first one, or was stopped with it.
     """
-    ends = [end for end in evidence.ends.values() if isinstance(end, HostEnd)]
-    plain = [end for end in ends if end.outcome == "timeout" and end.cause.startswith(STILL_RUNNING)]
-    behind = [end for end in ends if end.outcome == "stopped" and end.cause.startswith(AT_THE_LIMIT)]
-    found = {end.host: end for end in (*plain, *behind)}
-    return [found[host] for host in evidence.hosts if host in found] if plain and len(found) > 1 else []
+    ends = [evidence.ends[host] for host in evidence.hosts if isinstance(evidence.ends[host], HostEnd)]
+    limited = [end for end in ends if end.outcome == "timeout" and end.cause.startswith(STILL_RUNNING)]
+    if not limited:
+        return []
+    first = min(end.first_failure_at or "" for end in limited)
+    others = [end for end in ends if end.outcome == "exited" and (end.first_failure_at or "") >= first]
+    others += [end for end in ends if end.outcome == "stopped" and end.cause.startswith(AT_THE_LIMIT)]
+    met = [end for end in ends if end in limited or end in others]
+    return met if len(met) > 1 else []
 
 
 def _met_by_a_stop(evidence: Evidence) -> list[HostEnd]:
