@@ -21,16 +21,20 @@ EASY_PREY = "500"
 
 
 def out_of_memory_kills() -> int:
-    """Returns how many processes the kernel has killed for want of memory: on this host since it booted.
+    """Returns how many processes of this one's control group the kernel has killed for want of memory.
 
-    In a job of Slurm's, where others may have theirs on the same host, only those of the job's own step.
+    Such a kill counts in its victim's group, whether the group's limit was reached or the host's memory was full;
+    what others have running on this host has groups of its own. Where groups do not tell: all kills since boot.
     """
-    own = _kills_of_own_group() if "SLURM_JOB_ID" in os.environ else None
+    own = _kills_of_own_group()
     return _counter(Path("/proc/vmstat")) or 0 if own is None else own
 
 
 def _kills_of_own_group() -> int | None:
-    """Returns the count of this process' control group, v1 or v2; None where that cannot be read."""
+    """Returns the count of this process' control group, v1 or v2; None where that cannot be read.
+
+    With v2, a group without the memory controller is counted in the nearest one above that has it.
+    """
     try:
         groups = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -41,7 +45,10 @@ def _kills_of_own_group() -> int | None:
         if controllers == "memory":
             return _counter(top / "memory" / path.lstrip("/") / "memory.oom_control")
         if not controllers and (top / "cgroup.controllers").exists():
-            return _counter(top / path.lstrip("/") / "memory.events")
+            group = top / path.lstrip("/")
+            while group != top and not (group / "memory.events").exists():
+                group = group.parent
+            return _counter(group / "memory.events")
     return None
 
 
