@@ -58,9 +58,10 @@ class Group:
         # With v1, any process may leave one hierarchy (a container manager's do); it is in another then.
         found: set[int] = set()
         for path in self._paths:
-            for file in [path / "cgroup.procs", *path.rglob("cgroup.procs")]:
+            # os.walk minds no group that is removed meanwhile; Path.rglob raises.
+            for folder, _, _ in os.walk(path):
                 with contextlib.suppress(OSError):
-                    found.update(int(line) for line in file.read_text().split())
+                    found.update(int(line) for line in Path(folder, "cgroup.procs").read_text().split())
         return sorted(found - {0})
 
     def limit_memory(self, limit_bytes: int | None) -> None:
@@ -118,15 +119,14 @@ class Group:
     def remove(self) -> None:
         """Removes the group and what is below it; processes must have ended."""
         for path in self._paths:
-            for folder in [*sorted(path.rglob("*"), key=lambda each: -len(each.parts)), path]:
-                if folder.is_dir():
-                    for _ in range(50):
-                        try:
-                            folder.rmdir()
-                        except FileNotFoundError:
-                            break
-                        except OSError:
-                            # The kernel lets go of the last process a moment after it is gone.
-                            time.sleep(0.02)
-                        else:
-                            break
+            for name, _, _ in os.walk(path, topdown=False):
+                for _ in range(50):
+                    try:
+                        Path(name).rmdir()
+                    except FileNotFoundError:
+                        break
+                    except OSError:
+                        # The kernel lets go of the last process a moment after it is gone.
+                        time.sleep(0.02)
+                    else:
+                        break

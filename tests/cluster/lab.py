@@ -72,7 +72,8 @@ class Lab:
     ``shared_folders``: folders of this machine that hosts see read-only at the same path (this repository and
     the interpreters always); ``writable_folders``: such as a shared file system. ``users``: names of users
     besides root, and whether they may sudo.
-    ``containers``: configures podman and docker on the hosts. Labs do not see each other.
+    ``containers``: configures podman and docker on the hosts. ``numbers``: it gets the first that is free.
+    Labs do not see each other.
     """
 
     def __init__(
@@ -86,9 +87,10 @@ class Lab:
         shared_folders: Sequence[Path] = (),
         writable_folders: Sequence[Path] = (),
         lower: str = "/",
+        numbers: Sequence[int] = range(LABS),
     ) -> None:
         remove_leftovers()
-        self._number, self._lock = _free_number()
+        self._number, self._lock = _free_number(numbers)
         self.name = f"{PREFIX}-{self._number}"
         self.folder = TOP / str(self._number)
         self.network = list(NETWORK.subnets(new_prefix=22))[self._number]
@@ -339,15 +341,15 @@ def _container_files() -> dict[str, str]:
     }
 
 
-def _free_number() -> tuple[int, int]:
-    """Returns the number of a lab that nobody has, and the lock that keeps it."""
+def _free_number(numbers: Sequence[int]) -> tuple[int, int]:
+    """Returns the first of these numbers that no lab has, and the lock that keeps it."""
     TOP.mkdir(mode=0o755, exist_ok=True)
-    for number in range(LABS):
+    for number in numbers:
         handle = _lock(number)
         if handle is not None:
             (TOP / str(number)).mkdir(exist_ok=True)
             return number, handle
-    raise LabError(f"{LABS} labs are up already")
+    raise LabError(f"{len(numbers)} labs are up already")
 
 
 def _lock(number: int) -> int | None:
