@@ -88,7 +88,11 @@ def test_positions_of_constructs(
     assert (span.line, span.column, span.end_line, span.end_column) == expected
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(documents(), st.booleans())
 def test_places_in_files_are_those_in_their_text(tmp_path: Path, text: str, mark: bool) -> None:
     """Through the file, with and without a byte order mark: what is shown is the span's own line."""
