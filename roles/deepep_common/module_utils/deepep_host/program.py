@@ -64,5 +64,8 @@ def _program_files(roles: Path) -> Iterator[tuple[str, Path]]:
         for path in sorted(top.rglob("*")):
             parts = path.relative_to(top).parts
             # Judging is the controller's; hosts are examined before anything is put there.
-            if path.is_file() and path.suffix != ".pyc" and parts[0] not in ("judge", "preflight"):
+            if parts[0] in ("judge", "preflight"):
+                continue
+            # What Python caches may be half written, under a name of its own.
+            if "__pycache__" not in parts and path.suffix != ".pyc" and path.is_file():
                 yield "/".join([top.name, *parts]), path

@@ -160,8 +160,9 @@ def payload(place: Place, run: str) -> str:
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
         program = place.own / "program"
         for path in sorted(program.rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                archive.add(path, path.relative_to(program).as_posix(), recursive=False)
+            inside = path.relative_to(program)
+            if "__pycache__" not in inside.parts and path.suffix != ".pyc" and path.is_file():
+                archive.add(path, inside.as_posix(), recursive=False)
         text = json.dumps(only(read_json(place.own / "plan.json") or {"runs": []}, run)).encode()
         info = tarfile.TarInfo("plan.json")
         info.size, info.mode = len(text), 0o600
