@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from tests.host.conftest import OneHost
 
 host_code()
 
-from deepep_host import cleanup  # noqa: E402
+from deepep_host import cleanup, control  # noqa: E402
 from deepep_host.cleanup import DAY_S, age_s, clean, expire  # noqa: E402
 from deepep_host.state import ended, host_dir, new_state, run_dir, write_state  # noqa: E402
 
@@ -113,3 +114,21 @@ def test_what_killed_runs_left_of_images_goes_in_both_folders(work_dir: Path, tm
 def test_the_roles_default_is_the_modules() -> None:
     defaults = yaml.safe_load((resource("roles") / "deepep_cleanup/defaults/main.yml").read_text())
     assert defaults["deepep_cleanup_keep_days"] == cleanup.KEEP_DAYS
+
+
+def test_what_a_program_removes_while_we_look_fails_nothing(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = host_dir(work_dir, YOUNG, "n1")
+    gone = run_dir(base, "a/0") / "cache" / "tmp"
+    gone.mkdir(parents=True)
+    scandir = os.scandir
+
+    def removed_before(folder: Any) -> Any:
+        if not isinstance(folder, int) and Path(folder) == gone:
+            gone.rmdir()
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", removed_before)
+    assert control.runs_below(base) == ["a/0"]
+    assert not gone.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,29 @@ def test_only_a_quiet_session_without_a_job_is_removed(
     monkeypatch.setattr(query, "queue", lambda jobs, patience_s: running)
     assert leftovers.sweep_host(tmp_path, own) == [dead]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "live", "own", "ssh"]
+
+
+def test_what_goes_while_a_session_is_looked_at_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = [tmp_path / "s/gaia-1/runs/b/0" / name for name in ("aged", "forgotten")]
+    scandir = os.scandir
+    going: list[Path] = []
+
+    def removed_before(folder: Any) -> Any:
+        if not isinstance(folder, int) and Path(folder) in going:
+            going.remove(Path(folder))
+            Path(folder).rmdir()
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", removed_before)
+    for path, look in zip(
+        gone, (leftovers._age_s, lambda base: leftovers.forget(base, ["a/0"])), strict=True
+    ):
+        path.mkdir(parents=True)
+        going.append(path)
+        look(tmp_path / "s")
+        assert not path.exists()
 
 
 def test_what_is_not_fetched_yet_stays_with_its_program(tmp_path: Path) -> None:

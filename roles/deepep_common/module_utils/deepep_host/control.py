@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import container, images, processes
-from .files import read_json, write_json, write_text
+from .files import below, read_json, write_json, write_text
 from .launch import LaunchError, expand_argv, expand_environment, render_config, render_env_vars
 from .lock import lock_path
 from .stage import write_metadata
@@ -281,4 +281,6 @@ def end_marked(run_id: str, host: str, run: str | None = None) -> list[int]:
 def runs_below(base: Path) -> list[str]:
     """Returns the ids of the runs that were started below a host directory, sorted."""
     root = base / "runs"
-    return sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("launch.json"))
+    # What programs write beside it may come and go.
+    found = (path.parent for path in below(root) if path.name == "launch.json")
+    return sorted(folder.relative_to(root).as_posix() for folder in found)

@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def host_name(name: str) -> str:
     if not SAFE_NAME.match(name):
         raise ValueError(f"{name!r} cannot name a host: letters, digits, '.', '_' and '-' only")
     return name
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yields files and directories below a folder, in no order; what goes meanwhile is left out.
+
+    ``Path.rglob`` raises where a directory goes while it looks.
+    """
+    for top, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            yield Path(top, name)
 
 
 def file_sha256(path: str | Path) -> str:

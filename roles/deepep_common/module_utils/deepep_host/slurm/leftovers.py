@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..files import read_json
+from ..files import below, read_json
 from ..state import run_dir
 from . import query
 from .command import SlurmError
@@ -38,7 +38,7 @@ def forget(base: Path, runs: Sequence[str]) -> None:
     for run in runs:
         for host in hosts_below(base):
             shutil.rmtree(run_dir(host, run), ignore_errors=True)
-    if not any(path.is_file() for host in hosts_below(base) for path in (host / "runs").rglob("*")):
+    if not any(path.is_file() for host in hosts_below(base) for path in below(host / "runs")):
         shutil.rmtree(base, ignore_errors=True)
 
 
@@ -87,7 +87,7 @@ def _remove(found: Iterable[tuple[Path, list[str]]], quiet_s: float) -> list[Pat
 
 def _age_s(base: Path) -> float:
     newest = base.stat().st_mtime
-    for path in base.rglob("*"):
+    for path in below(base):
         try:
             newest = max(newest, path.lstat().st_mtime)
         except OSError:

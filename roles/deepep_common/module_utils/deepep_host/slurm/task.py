@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import cleanup, control, credentials, images, metadata, reference, registry, supervisor
-from ..files import read_json, safe_relative, write_json
+from ..files import below, read_json, safe_relative, write_json
 from ..image import enroot
 from ..launch import LaunchError
 from ..rendezvous import RendezvousError, free_port, interface_address, route_source
@@ -235,7 +235,7 @@ def _hand_over(given: argparse.Namespace, names: Sequence[str] | None) -> int:
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for host in leftovers.hosts_below(given.base):
             folder = run_dir(host, given.run)
-            found = sorted(folder.rglob("*")) if names is None else [folder / name for name in names]
+            found = sorted(below(folder)) if names is None else [folder / name for name in names]
             for path in found:
                 if path.is_file() and not path.is_symlink():
                     archive.add(path, path.relative_to(given.base).as_posix(), recursive=False)
