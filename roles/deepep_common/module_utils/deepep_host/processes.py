@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -196,27 +197,38 @@ def end_all(
 ) -> list[int]:
     """Ends every process that ``find`` names: SIGTERM, ``grace_s`` seconds, then SIGKILL until none is left.
 
-    ``find`` is asked again and again, so processes born meanwhile are ended too. Returns the pids that are
-    still there ``kill_s`` seconds after the first SIGKILL (a process stuck in the kernel).
+    ``find`` is asked again and again, so processes born meanwhile are ended too, and none is left once nobody
+    is found twice in a row: one that forks and ends while it looks is missed, as its child is. A process that
+    was found stays wanted until it has ended: it loses its environment before, or with exec. Returns the pids
+    that are still there ``kill_s`` seconds after the first SIGKILL (a process stuck in the kernel).
     """
+    known: dict[int, Identity] = {}
+    empty = 0
 
     def remaining() -> list[int]:
+        nonlocal empty
         ended = reap()
         if ended and on_reaped:
             on_reaped(ended)
-        return find()
+        for pid in find():
+            with contextlib.suppress(ProcessLookupError):
+                known[pid] = identify(pid)
+        left = [pid for pid, identity in known.items() if is_alive(identity)]
+        empty = 0 if left else empty + 1
+        return left
 
     _send(remaining(), signal.SIGTERM)
     # A stopped process acts on SIGTERM only once it continues.
-    _send(find(), signal.SIGCONT)
+    _send(remaining(), signal.SIGCONT)
     end = time.monotonic() + grace_s
     while time.monotonic() < end:
-        if not remaining():
+        remaining()
+        if empty >= 2:
             return []
         time.sleep(0.05)
     end = time.monotonic() + kill_s
     left = remaining()
-    while left and time.monotonic() < end:
+    while (left or empty < 2) and time.monotonic() < end:
         _send(left, signal.SIGKILL)
         time.sleep(0.05)
         left = remaining()
