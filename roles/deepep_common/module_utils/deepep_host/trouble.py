@@ -23,8 +23,9 @@ EASY_PREY = "500"
 def out_of_memory_kills() -> int:
     """Returns how many processes of this one's control group the kernel has killed for want of memory.
 
-    Such a kill counts in its victim's group, whether the group's limit was reached or the host's memory was full;
-    what others have running on this host has groups of its own. Where groups do not tell: all kills since boot.
+    Such a kill counts in its victim's group, whether the group's limit was reached or the host's memory was
+    full; what others have running on this host has groups of its own. Where groups do not tell: all kills
+    since boot.
     """
     own = _kills_of_own_group()
     return _counter(Path("/proc/vmstat")) or 0 if own is None else own
