@@ -38,10 +38,10 @@ def main(args: argparse.Namespace) -> int:
     if args.limit_mb is not None and args.limit_mb < 0:
         print("deepep-compiler collect: error: --limit-mb: less than nothing", file=sys.stderr)
         return exit_codes.USAGE
-    if session.status == "running":
+    if session.status == "running" or state.may_run(session.directory):
         # Cleaning up would end what runs.
         print(
-            f"deepep-compiler: session {session.run_id} is under way: stop ends it and fetches, "
+            f"deepep-compiler: session {session.run_id} may be under way: stop ends it and fetches, "
             "run --resume takes it up where its controller is gone",
             file=sys.stderr,
         )

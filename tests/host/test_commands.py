@@ -50,7 +50,7 @@ def test_collect_leaves_a_session_alone_that_is_under_way(tmp_path: Path) -> Non
     )
     done = call("collect", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 1
-    assert "session r is under way: stop ends it" in done.stderr
+    assert "session r may be under way: stop ends it" in done.stderr
 
 
 def left_over(work: Path, session: str) -> Path:
@@ -78,10 +78,8 @@ def inventory(tmp_path: Path) -> Path:
     return path
 
 
-def test_cleanup_finds_what_killed_sessions_left_and_names_it(tmp_path: Path, inventory: Path) -> None:
-    work = tmp_path / "work"
-    old, young = left_over(work, OLD), left_over(work, YOUNG)
-    grow_old(old, 20)
+def plant() -> Path:
+    """Leaves credentials in memory as a process does that is killed while it uses them."""
     code = (
         "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
         "from deepep_host import credentials\n"
@@ -93,8 +91,13 @@ def test_cleanup_finds_what_killed_sessions_left_and_names_it(tmp_path: Path, in
     )
     top = str(Path(credentials.__file__).resolve().parents[1])
     killed = subprocess.run([sys.executable, "-c", code, top], capture_output=True, text=True, check=False)
-    planted = Path(killed.stdout.strip())
-    assert (planted / "config.json").is_file()
+    return Path(killed.stdout.strip())
+
+
+def test_cleanup_finds_what_killed_sessions_left_and_names_it(tmp_path: Path, inventory: Path) -> None:
+    work = tmp_path / "work"
+    old, young = left_over(work, OLD), left_over(work, YOUNG)
+    grow_old(old, 20)
     with credentials.private_directory("alive") as used:
         credentials.docker_config(used, {"r": Login("u", "in use")})
         done = call("cleanup", "-i", str(inventory), cwd=tmp_path)
@@ -102,12 +105,23 @@ def test_cleanup_finds_what_killed_sessions_left_and_names_it(tmp_path: Path, in
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("n1: ")]
     assert line.startswith(f"n1: removed {old}; ")
-    assert f"removed credentials of killed runs: {planted}" in line
     assert line.endswith(f"kept, not collected: {YOUNG}/a/0")
-    assert (planted.exists(), old.exists(), young.exists()) == (False, False, True)
+    assert (old.exists(), young.exists()) == (False, True)
     done = call("cleanup", "-i", str(inventory), "--uncollected", cwd=tmp_path)
     assert f"n1: removed {young}" in done.stdout
     assert not work.exists()
+
+
+def test_cleanup_removes_credentials_of_killed_runs(tmp_path: Path, inventory: Path) -> None:
+    # Any cleanup of this user removes them, also one of another test run on this machine: then once more.
+    for _ in range(5):
+        planted = plant()
+        done = call("cleanup", "-i", str(inventory), cwd=tmp_path)
+        assert not planted.exists(), done.stdout + done.stderr
+        assert "planted" not in done.stdout + done.stderr
+        if str(planted) in done.stdout:
+            break
+    assert f"removed credentials of killed runs: {planted}" in done.stdout
 
 
 def test_cleanup_says_which_host_it_could_not_reach(tmp_path: Path, inventory: Path) -> None:
