@@ -16,7 +16,10 @@ from tests.cluster.lab import Lab
 from tests.cluster.machine import Host
 from tests.cluster.runs import Launched
 
-STAGING, RENDEZVOUS, TIMING, COLLECTING = PHASES = ("staging", "rendezvous", "timing", "collecting")
+PHASES = ("staging", "image", "rendezvous", "timing", "collecting")
+STAGING, IMAGE, RENDEZVOUS, TIMING, COLLECTING = PHASES
+MOST_PHASES = (STAGING, RENDEZVOUS, TIMING, COLLECTING)
+"""Those of a run without a container."""
 
 PASS, NOT_RUN, FAIL, TIMEOUT = ("PASS",), ("NOT_RUN",), ("FAIL",), ("TIMEOUT",)
 
@@ -174,9 +177,12 @@ def without_controller(action: Action) -> Action:
 
 
 def everywhere(cell: Cell, **of_phase: dict[str, Any] | None) -> list[Cell]:
-    """Returns a cell for each phase; ``of_phase`` has changes of it, None for a phase that makes no sense."""
+    """Returns a cell for each phase of a run without a container.
+
+    ``of_phase`` has changes of it, None for a phase that makes no sense.
+    """
     cells = []
-    for phase in PHASES:
+    for phase in MOST_PHASES:
         changes = of_phase.get(phase, {})
         if changes is not None:
             cells.append(replace(cell, phase=phase, **changes))
@@ -201,12 +207,13 @@ def _program(phase: str) -> str:
 
 def _with(base: dict[str, dict[str, Any]], **more: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
-        phase: {"stand_in": _program(phase), **base.get(phase, {}), **more.get(phase, {})} for phase in PHASES
+        phase: {"stand_in": _program(phase), **base.get(phase, {}), **more.get(phase, {})}
+        for phase in MOST_PHASES
     }
 
 
 def _fine(**more: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return _with({phase: {"verdicts": PASS} for phase in PHASES}, **more)
+    return _with({phase: {"verdicts": PASS} for phase in MOST_PHASES}, **more)
 
 
 def _cells() -> list[Cell]:
@@ -240,7 +247,7 @@ def _cells() -> list[Cell]:
             **_with(
                 {
                     phase: {"verdicts": (*PASS, *NOT_RUN, *FAIL), "names": ("node2",), "collected": ()}
-                    for phase in PHASES
+                    for phase in MOST_PHASES
                 }
             ),
         ),
@@ -364,7 +371,21 @@ def _cells() -> list[Cell]:
             quick=True,
         ),
     ]
-    return [*cells, *_real()]
+    return [*cells, *_on_the_way(), *_real()]
+
+
+def _on_the_way() -> list[Cell]:
+    """While an image comes to node2, from the registry or a host, over a link slow enough to strike then."""
+    base = Cell("", IMAGE, NOT_RUN, names=("node2",), collected=())
+    any_end = (*PASS, *NOT_RUN, *FAIL)
+    return [
+        replace(base, fault="host loses power", action=power_loss, quick=True),
+        replace(base, fault="sshd killed for good", action=sshd_killed, left_on=("node2",)),
+        replace(base, fault="link down for 4 s", action=link_blinks, verdicts=any_end),
+        replace(base, fault="link down for good", action=link_down, left_on=("node2",)),
+        replace(base, fault="30 % of packets lost", action=loss, verdicts=any_end),
+        replace(base, fault="Ctrl-C", action=interrupted, exit_code=130, names=("interrupted",)),
+    ]
 
 
 def _real() -> list[Cell]:

@@ -34,6 +34,7 @@ num_topk = 2
 hidden_size = 256
 num_warmups = 1
 num_iterations = {iterations}
+{image}
 
 [extra_env_vars]
 {environment}
@@ -66,13 +67,14 @@ class Launched:
         tests: int = 1,
         keys: str = "",
         name: str = "faults",
+        image: str | None = None,
     ) -> None:
         self.lab = lab
         self.hosts = list(hosts)
         self.results = folder / "results"
         self._folder = folder
         environment = {**({"STAND_IN": stand_in} if stand_in else {}), **(env or {})}
-        self._write_scenario(name, iterations, time_limit_s, environment, tests, keys)
+        self._write_scenario(name, iterations, time_limit_s, environment, tests, keys, image)
         inventory = lab.inventory(
             folder / "hosts.json",
             hosts=hosts,
@@ -97,11 +99,23 @@ class Launched:
         )  # fmt: skip
 
     def _write_scenario(
-        self, name: str, iterations: int, limit_s: int, env: Mapping[str, str], tests: int, keys: str
+        self,
+        name: str,
+        iterations: int,
+        limit_s: int,
+        env: Mapping[str, str],
+        tests: int,
+        keys: str,
+        image: str | None,
     ) -> None:
         (self._folder / "tests").mkdir(parents=True, exist_ok=True)
         lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in env.items())
-        text = TEST.format(iterations=iterations, environment=lines, experts=8 * len(self.hosts))
+        text = TEST.format(
+            iterations=iterations,
+            environment=lines,
+            experts=8 * len(self.hosts),
+            image=f"docker_image_url = {json.dumps(image)}" if image else "",
+        )
         (self._folder / "tests" / "standard.toml").write_text(text)
         entries = [
             f'[[Tests]]\nid = "Tests.{number}"\ntest_name = "standard"\n'
