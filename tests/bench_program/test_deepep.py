@@ -275,9 +275,8 @@ def test_a_rank_that_is_gone_while_others_open_their_buffers(
 ) -> None:
     """Nothing of the others runs then, for a minute they are not even missed, and nobody else ends them."""
     never = {"DEEPEP_STAND_IN_OPENS_NEVER": f"2:{how}", "DEEPEP_STAND_IN_OPEN_S": "600"}
-    done = run_stand_in(
-        forked, tmp_path, more=never, shape=(4, 1), backend="deepep_v1", heartbeat_timeout_s=4
-    )
+    low_latency = {"backend": "deepep_v1", "mode": "low_latency", "hidden_size": 2048}
+    done = run_stand_in(forked, tmp_path, more=never, shape=(4, 1), heartbeat_timeout_s=4, **low_latency)
     assert all(done.codes)
     for rank in (0, 1, 3):
         assert f"[rank {rank}] consequence of rank 2 on host node2: {seen}" in done.outputs[rank]
