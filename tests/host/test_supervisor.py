@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -183,6 +184,9 @@ def test_a_run_from_before_a_reboot_counts_as_lost(host: OneHost) -> None:
     host.start("run")
     folder = host.folder("run")
     control.stop(folder, "to have its end")
+    # Until it has ended the guardian may find that nobody wrote an end, and do so.
+    keepers = [guardian_of(host.state("run")), supervisor_of(host.state("run"))]
+    wait_until(lambda: not any(processes.is_alive(keeper) for keeper in keepers if keeper))
     control.write_state(
         folder, {**host.state("run"), "status": "running", "outcome": None, "boot_id": "another boot"}
     )
@@ -206,6 +210,49 @@ def test_a_program_that_does_not_exist_is_a_failed_start_that_names_it(host: One
     state = host.start("run")
     assert state["outcome"] == "start_failed"
     assert "/nonexistent/python" in state["cause"]
+
+
+def test_a_supervisor_that_comes_up_too_late_does_not_go_on(
+    host: OneHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.stage(run={"words": ["sleep=600"]})
+    monkeypatch.setattr(control, "START_S", 0.0)
+    monkeypatch.setenv("DEEPEP_TEST_STARTED", host.run_id)
+    state = host.start("run")
+    assert (state["outcome"], state["leftovers"]) == ("start_failed", [])
+    assert processes.with_environment({"DEEPEP_TEST_STARTED": host.run_id}) == []
+    assert host.state("run") == state
+
+
+def test_a_supervisor_that_ends_while_it_is_asked_to_stop_is_no_error(
+    host: OneHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.stage(run={"words": ["sleep=600"]})
+    host.start("run")
+    is_alive = processes.is_alive
+
+    def just_before_its_end(keeper: processes.Identity) -> bool:
+        alive = is_alive(keeper)
+        if alive:
+            os.kill(keeper.pid, signal.SIGKILL)
+            wait_until(lambda: processes.start_ticks(keeper.pid) is None)
+        return alive
+
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "is_alive", just_before_its_end)
+        assert not control.ask_to_stop(host.folder("run"), "enough")
+    assert host.wait("run")["outcome"] == "lost"
+
+
+def test_progress_that_replaces_another_of_the_same_time_is_seen(tmp_path: Path) -> None:
+    spec = {"run_id": "x", "run": "run/0", "host": "node1", "time_limit_s": 60}
+    one = supervisor.Supervisor(tmp_path, spec)
+    for phase in ("warmup", "timing"):
+        (tmp_path / "new").write_text(json.dumps({"phase": phase}))
+        os.utime(tmp_path / "new", (1, 1))
+        (tmp_path / "new").replace(tmp_path / "progress.json")
+        one._follow()
+        assert one._state["phase"] == phase
 
 
 def test_a_run_is_not_started_twice(host: OneHost) -> None:

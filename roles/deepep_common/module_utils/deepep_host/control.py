@@ -99,8 +99,14 @@ def start(
         if guardian.poll() is not None:
             break
         time.sleep(0.02)
+    state = read_state(folder)
+    if state is not None and state["status"] != "starting":
+        return state
+    # One that comes up later would say that the run goes on.
+    processes.end_all(lambda: [guardian.pid, *processes.descendants(guardian.pid)], 0.0)
     state = read_state(folder) or new_state(plan["run_id"], run, plan["host"])
-    if state["status"] == "starting":
+    if state["status"] != "ended":
+        state["leftovers"] = _end_remains(folder, state)
         state = ended(state, "start_failed", "the supervisor did not come up; see logs/supervisor.txt")
         write_state(folder, state)
     return state
@@ -244,7 +250,10 @@ def ask_to_stop(folder: Path, cause: str) -> bool:
     if keeper is None or not processes.is_alive(keeper):
         return False
     request_stop(folder, cause)
-    os.kill(keeper.pid, signal.SIGTERM)
+    try:
+        os.kill(keeper.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
     return True
 
 
