@@ -132,7 +132,7 @@ class Supervisor:
         self._deadline = self._started + float(spec["time_limit_s"])
         self._compiled_s = 0.0
         self._counted = self._started
-        self._progress_mtime = 0
+        self._progress_seen = (0, 0)
         self._counters: dict[str, int] = {}
         self._lock: int | None = None
         self._moved = self._started
@@ -275,12 +275,14 @@ class Supervisor:
     def _follow(self) -> None:
         path = self._folder / "progress.json"
         try:
-            changed = path.stat().st_mtime_ns
+            found = path.stat()
         except OSError:
             return
-        if changed == self._progress_mtime:
+        # The clock of files is coarse: two that replace each other may have the same time.
+        seen = (found.st_mtime_ns, found.st_ino)
+        if seen == self._progress_seen:
             return
-        self._progress_mtime = changed
+        self._progress_seen = seen
         self._moved = time.monotonic()
         progress = read_json(path)
         if progress:
