@@ -89,6 +89,7 @@ class Liveness:
         self._patience = 0.0
         # what beat writes and the others read
         self._beats = 0
+        self._rounds = 0
         self._answered_at = time.monotonic()
         self._connected = False
         self._first_beat = threading.Event()
@@ -134,8 +135,9 @@ class Liveness:
             self._patience = 0.0
 
     def _wait_for_beats(self, number: int) -> None:
-        wanted, end = self._beats + number, time.monotonic() + self._timeout
-        while self._beats < wanted and time.monotonic() < end:
+        """Until so many more are published and the store has answered a whole round since."""
+        beats, rounds, end = self._beats + number, self._rounds, time.monotonic() + self._timeout
+        while (self._beats < beats or self._rounds == rounds) and time.monotonic() < end:
             time.sleep(self._interval / 4)
 
     def finish(self) -> None:
@@ -195,6 +197,7 @@ class Liveness:
                 self._watch(store)
                 self._look_for_stall(store)
                 self._answered_at = time.monotonic()
+                self._rounds += 1
             self._publish(store)
         except Exception as error:  # whatever torch raises: without the store there is nothing to hold on to
             if not self._stop.is_set():
@@ -291,8 +294,10 @@ class Liveness:
                 # beat publishes that and finds the abort key, if there is one
                 time.sleep(3 * self._interval)
                 self._end(exit_codes.TERMINATED, f"ended by SIGTERM from its launcher during {self._doing}")
+            # patience may begin or end between the two looks, before or after a long silence
+            patience = self._patience
             silent = time.monotonic() - self._answered_at
-            if self._connected and silent > self._timeout + self._patience:
+            if self._connected and silent > self._timeout + max(patience, self._patience):
                 self._store_lost(f"no answer for {silent:.1f} s")
 
     # ---- ends
