@@ -27,8 +27,8 @@ could be reached are in the result tree; no traceback is shown. `make test` repe
 The program is a stand-in (a real process per host that meets the others over TCP and watches nobody, like a
 program that is not this project's) under the real compiler, Ansible, SSH and supervisor. The last table is
 the real benchmark with gloo, under torchrun. Where the controller is lost with the fault, it is the ranks
-alone who end the run. In *image*, the run is in a container (podman) whose image comes to `node2` at that moment;
-a host that nobody can reach any more ends that by itself (`deepep_image_timeout_seconds`, here 120).
+alone who end the run. In *image*, the run is in a container (podman) whose image comes to `node2` at that
+moment; a host that nobody can reach any more ends that by itself (`deepep_image_timeout_seconds`, here 120).
 
 *Time* is the whole session's, on a machine of {processors} processors (load {load}); a good
 part of it is staging and cleaning up. *Others gone* is from the fault until no process of the run is left on
