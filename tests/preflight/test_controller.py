@@ -50,6 +50,14 @@ LOW, NVLINK = {"mode": "low_latency"}, {"allow_nvlink_for_low_latency": True}
         (run(), {"host", "peers", "container", "gpu", "nvlink", "rdma", "ibgda"}),
         (run("deepep_v2"), {"host", "peers", "container", "gpu", "nvlink", "rdma"}),
         (run(config={"allow_mnnvl": True}), {"host", "peers", "container", "gpu", "nvlink", "mnnvl"}),
+        (
+            run("deepep_v1", config={"allow_mnnvl": True}, ranks_per_host=4),
+            {"host", "peers", "container", "gpu", "nvlink", "mnnvl"},
+        ),
+        (
+            run("deepep_v1", config={"allow_mnnvl": True}),
+            {"host", "peers", "container", "gpu", "nvlink", "mnnvl", "rdma", "ibgda"},
+        ),
         (run(hosts=("a",)), {"host", "container", "gpu", "nvlink"}),
         (run(hosts=("a",), ranks_per_host=1), {"host", "container", "gpu"}),
         (run(hosts=("a",), **LOW), {"host", "container", "gpu", "nvlink", "rdma", "ibgda"}),

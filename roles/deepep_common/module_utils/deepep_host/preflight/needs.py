@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+V1_GROUP = 8
+"""Ranks that V1's standard kernels connect by NVLink."""
+
 NEEDS = {
     "host": "every run",
     "peers": "runs on several hosts",
@@ -53,12 +56,15 @@ def needs_rdma(run: Mapping[str, Any]) -> bool:
     """Whether a run cannot do without RDMA network adapters.
 
     DeepEP crosses hosts by RDMA unless all are one NVLink domain; low latency uses RDMA also within a host
-    unless NVLink is allowed.
+    unless NVLink is allowed. V1's standard kernels reach ranks beyond their group of 8 by RDMA alone.
     """
     config = run.get("config") or {}
     if not str(run["backend"]).startswith("deepep"):
         return False
     if run["mode"] == "low_latency" and not config.get("allow_nvlink_for_low_latency"):
+        return True
+    ranks = len(run["hosts"]) * int(run["ranks_per_host"])
+    if (run["backend"], run["mode"]) == ("deepep_v1", "standard") and ranks > V1_GROUP:
         return True
     return len(run["hosts"]) > 1 and not config.get("allow_mnnvl")
 
