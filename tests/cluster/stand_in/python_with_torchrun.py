@@ -245,18 +245,15 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["-c"]:
-        print(
-            "@torch@"
-            + json.dumps(
-                {
-                    "version": "none (a stand-in)",
-                    "cuda_build": None,
-                    "cuda_available": False,
-                    "gpus": 0,
-                    "nccl": None,
-                }
-            )
-        )
+        version = "none (a stand-in)"
+        if "@image@" in sys.argv[2]:
+            # What preflight asks in a container.
+            torch = {"version": version, "cuda": None, "gpus": 0}
+            asked = {"python": sys.version.split()[0], "torch": torch, "commands": [], "files": []}
+            print("\n@image@" + json.dumps(asked))
+        else:
+            torch = {"version": version, "cuda_build": None, "cuda_available": False, "gpus": 0, "nccl": None}
+            print("@torch@" + json.dumps(torch))
         sys.exit(0)
     if sys.argv[1:3] != ["-m", "torch.distributed.run"]:
         os.execv("/usr/bin/python3", ["python3", *sys.argv[1:]])
