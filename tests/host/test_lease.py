@@ -109,6 +109,16 @@ def test_a_sign_of_life_is_enough(sessions: Sessions) -> None:
         sessions.take(SECOND)
 
 
+def test_a_long_look_holds_the_host_and_is_a_sign_of_life(sessions: Sessions) -> None:
+    sessions.take(FIRST)
+    with lease.held(sessions.base(FIRST)):
+        sessions.grow_old(FIRST)
+        with pytest.raises(HostInUse, match=FIRST):
+            sessions.take(SECOND)
+    with pytest.raises(HostInUse, match=FIRST):
+        sessions.take(SECOND)
+
+
 def test_a_lease_of_before_a_reboot_holds_nothing(sessions: Sessions) -> None:
     sessions.take(FIRST)
     told = json.loads(sessions.file(FIRST).read_text())

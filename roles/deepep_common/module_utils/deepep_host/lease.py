@@ -99,6 +99,18 @@ def hold(base: Path) -> int | None:
     return handle
 
 
+@contextlib.contextmanager
+def held(base: Path) -> Iterator[None]:
+    """Keeps the lease alive while this process does something that may take long."""
+    handle = hold(base)
+    try:
+        yield
+    finally:
+        renew(base)
+        if handle is not None:
+            os.close(handle)
+
+
 def release(base: Path) -> None:
     """Gives the host back. What cannot be removed now is worth nothing after ``STALE_S``."""
     path = _path(base)

@@ -116,15 +116,17 @@ def content(given: Mapping[str, Any]) -> dict[str, Any]:
     """Looks into an image that was staged here."""
     from .preflight.image import look as look_into
 
-    found = look_into(
-        _base(given),
-        resolve_work_dir(given.get("work_dir")),
-        given["run"],
-        given.get("python") or "",
-        given.get("jit_cache_dir") or "",
-        json.loads(given["asked"]),
-        float(given["timeout_s"]),
-    )
+    base = _base(given)
+    with lease.held(base):
+        found = look_into(
+            base,
+            resolve_work_dir(given.get("work_dir")),
+            given["run"],
+            given.get("python") or "",
+            given.get("jit_cache_dir") or "",
+            json.loads(given["asked"]),
+            float(given["timeout_s"]),
+        )
     return {"changed": False, **found}
 
 
