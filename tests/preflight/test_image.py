@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from compiler.resources import host_code, resource
 
 host_code()
 
+from deepep_host import lease, verbs  # noqa: E402
+from deepep_host.lock import HostInUse  # noqa: E402
 from deepep_host.preflight import entry  # noqa: E402
 from deepep_host.preflight import image as image_check  # noqa: E402
 from deepep_host.session import Session, gate  # noqa: E402
@@ -150,3 +154,53 @@ def test_the_probe_says_what_the_run_will_import(torch_python: Path, tmp_path: P
     said = probe(CUDA_HOME="/nonexistent")
     assert "no package deep_ep" in said["deep_ep"]["error"]
     assert "FileNotFoundError" in said["nvcc"]["error"]
+
+
+ENROOT = """#!/bin/sh
+# A stand-in for an enroot whose unpacking takes its time.
+touch "{folder}/unpacks"
+while [ ! -e "{folder}/go" ]; do sleep 0.05; done
+echo "no room" >&2
+exit 1
+"""
+
+
+def test_the_host_stays_this_sessions_while_its_image_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, leases = tmp_path / "r" / "n1", tmp_path / "leases"
+    wanted = {"privileged": True, "without": [], "entrypoint": False, "options": []}
+    spec = run_of(container_runtime="enroot", container=wanted)
+    base.mkdir(parents=True)
+    (base / "plan.json").write_text(json.dumps({"run_id": "r", "host": "n1", "runs": {"a/0": spec}}))
+    (base / "images.json").write_text(json.dumps({"reg/i:1": {"runtime": "enroot", "id": "/i.sqsh"}}))
+    program = tmp_path / "bin" / "enroot"
+    program.parent.mkdir()
+    program.write_text(ENROOT.format(folder=tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    def take(session: str, patience_s: float = 0.0) -> None:
+        lease.take(leases, tmp_path / session / "n1", session, "n1", [session], {}, patience_s)
+
+    take("r")
+    (note,) = leases.glob("r.n1.json")
+    os.utime(note, (0, 0))
+    with ThreadPoolExecutor(1) as pool:
+        given = {
+            "work_dir": str(tmp_path), "run_id": "r", "host": "n1", "run": "a/0", "timeout_s": 5,
+            "asked": json.dumps(image_check.questions([spec])),
+        }  # fmt: skip
+        looks = pool.submit(verbs.content, given)
+        try:
+            while not (tmp_path / "unpacks").exists():
+                assert not looks.done(), looks.result()
+                time.sleep(0.05)
+            with pytest.raises(HostInUse):
+                take("other")
+        finally:
+            (tmp_path / "go").touch()
+        assert "no room" in looks.result()["problem"]
+    # What took so long was a sign of life.
+    with pytest.raises(HostInUse):
+        take("other")

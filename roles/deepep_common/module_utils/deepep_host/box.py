@@ -55,8 +55,8 @@ class Box:
     def open(self, poll: Callable[[], None], alone: bool = True) -> None:
         """Removes what earlier runs left on this host and makes the container, or unpacks the image.
 
-        ``poll`` is called while that lasts and may raise. Without ``alone`` the host is not held, and what
-        others have there stays. Raises ContainerError.
+        ``poll`` is called while that lasts and may raise. Without ``alone`` what is there of
+        other sessions stays. Raises ContainerError.
         """
         if alone:
             self._clear_leftovers()

@@ -125,7 +125,7 @@ def look(
 def _enter(box: Box, folder: Path, timeout_s: float) -> dict[str, Any]:
     logs = folder / "logs"
     try:
-        # The host is not held: what other sessions have here is none of ours.
+        # What earlier runs left is cleared by the first run.
         box.open(lambda: None, alone=False)
         argv, env = box.command()
         with (logs / "stdout.txt").open("ab") as out, (logs / "stderr.txt").open("ab") as err:
