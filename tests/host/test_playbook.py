@@ -223,9 +223,8 @@ def test_stop_ends_the_run_under_way_and_no_other_starts(tmp_path: Path) -> None
 
 
 def test_after_a_lost_controller_the_run_is_collected_judged_and_cleaned_up(tmp_path: Path) -> None:
-    bundle = Bundle(
-        tmp_path, [stand_in_run("long", ["say=x", "file=results/x.txt", "phase=timing", "sleep=8"])]
-    )
+    words = ["say=x", "file=results/x.txt", "phase=timing", f"await={tmp_path / 'go'}"]
+    bundle = Bundle(tmp_path, [stand_in_run("long", words)])
     site = subprocess.Popen(
         bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
@@ -234,6 +233,7 @@ def test_after_a_lost_controller_the_run_is_collected_judged_and_cleaned_up(tmp_
     os.killpg(site.pid, signal.SIGKILL)
     site.wait()
     assert running(bundle, "long/0")
+    (tmp_path / "go").touch()
     wait_until(lambda: not running(bundle, "long/0"))
     collect = bundle.play("collect.yml")
     assert collect.returncode == 2, collect.stdout + collect.stderr
@@ -298,7 +298,9 @@ def running_on(bundle: Bundle, host: str) -> list[int]:
 
 
 def test_fewer_forks_than_hosts_wait_for_every_host(tmp_path: Path) -> None:
-    bundle = Bundle(tmp_path, [stand_in_run("run", ["local-1:sleep=600", "local-2:exit=4"])])
+    # What has ended when the last host has started needs no second look.
+    words = ["local-1:sleep=600", "local-2:sleep=5", "local-2:exit=4"]
+    bundle = Bundle(tmp_path, [stand_in_run("run", words)])
     done = bundle.play("site.yml", "--forks=1", "-e", "deepep_run_poll_seconds=1")
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout.count("Watch the run to its end") > 1
