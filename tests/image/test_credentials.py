@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -191,7 +194,16 @@ def test_what_is_known_without_reading_a_secret(home: dict[str, str]) -> None:
 # ---- on the host ----
 
 
-def test_they_are_in_memory_private_and_gone(tmp_path: Path) -> None:
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in memory for this test alone, where the host has its own: others clean up there, too."""
+    own = Path(tempfile.mkdtemp(dir=credentials.folders()[0]))
+    monkeypatch.setattr(credentials, "folders", lambda: [own])
+    yield own
+    shutil.rmtree(own)
+
+
+def test_they_are_in_memory_private_and_gone(place: Path) -> None:
     with credentials.private_directory("run-1") as folder:
         path = credentials.docker_config(folder, {"reg.example": Login("me", SECRET)})
         kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True)
@@ -206,21 +218,24 @@ def test_they_are_in_memory_private_and_gone(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_leftovers_of_a_killed_run_are_found(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_found(place: Path) -> None:
     code = (
-        "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, os, pathlib, signal; sys.path.insert(0, sys.argv[1])\n"
         "from deepep_host import credentials\n"
         "from deepep_host.registry import Login\n"
+        "credentials.folders = lambda: [pathlib.Path(sys.argv[2])]\n"
         "with credentials.private_directory('killed') as folder:\n"
         "    credentials.docker_config(folder, {'r': Login('u', 'secret')})\n"
         "    print(folder, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     top = Path(credentials.__file__).resolve().parents[1]
-    done = subprocess.run(["python3", "-c", code, str(top)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["python3", "-c", code, str(top), str(place)], capture_output=True, text=True, check=False
+    )
     folder = Path(done.stdout.strip())
     assert folder.is_dir()
-    assert str(folder) in credentials.remove()
+    assert credentials.remove() == [str(folder)]
     assert not folder.exists()
 
 

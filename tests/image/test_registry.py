@@ -88,8 +88,8 @@ def test_a_registry_that_is_not_there() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         name = f"127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(RegistryError, match="cannot be reached") as raised:
-        Client(name, NOBODY, 2.0).manifest(parse(f"{name}/a/b:1"))
+        with pytest.raises(RegistryError, match="cannot be reached") as raised:
+            Client(name, NOBODY, 2.0).manifest(parse(f"{name}/a/b:1"))
     assert raised.value.code == module.DOWN
 
 

@@ -149,5 +149,5 @@ def test_a_peer_behind_a_firewall_is_unreachable(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    with pytest.raises(peers.Unreachable, match="no connection"):
-        peers.fetch("127.0.0.1", port, SHARED, "key", Incoming(tmp_path / "target", PIECES))
+        with pytest.raises(peers.Unreachable, match="no connection"):
+            peers.fetch("127.0.0.1", port, SHARED, "key", Incoming(tmp_path / "target", PIECES))

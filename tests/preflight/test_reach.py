@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ PLAN: dict[str, Any] = {
         {"id": "alone/0", "hosts": [{"name": "b"}]},
     ]
 }
-MARKS = {"DEEPEP_RUN_ID": "test-reach", "DEEPEP_HOST": "a"}
+SESSION = f"test-reach-{os.getpid()}"
+MARKS = {"DEEPEP_RUN_ID": SESSION, "DEEPEP_HOST": "a"}
 
 
 def alive() -> list[int]:
@@ -35,7 +37,7 @@ def alive() -> list[int]:
 @pytest.fixture
 def listener() -> Iterator[dict[str, Any]]:
     """A listener for one other host, ended afterwards."""
-    yield reach.listen("test-reach", "a", "lo", one_machine=False, peers=1)
+    yield reach.listen(SESSION, "a", "lo", one_machine=False, peers=1)
     processes.end_all(alive, 2)
 
 
@@ -81,7 +83,7 @@ def test_a_port_that_is_closed_or_of_another_program_fails(listener: dict[str, A
         closed.close()
         silent = reach.connect([{**asked, "ports": [other.getsockname()[1]]}], patience_s=0.3)
     assert "Connection refused" in answer["problems"][0]
-    assert "answered by another program ('deepep test-reach a')" in answer["problems"][1]
+    assert f"answered by another program ('deepep {SESSION} a')" in answer["problems"][1]
     assert "does not answer within" in silent[0]["problems"][0]
     (line,) = reach.judge(PLAN, "b", {"a": listener}, [answer])
     assert (line["result"], "firewall" in line["remedy"]) == ("fail", True)
@@ -96,11 +98,11 @@ def test_what_could_not_be_tried_says_why() -> None:
     ]
     lines = reach.judge(PLAN, "b", {}, [])
     assert lines[0]["text"] == "not checked: a left no listener"
-    assert reach.listen("test-reach", "a", "nonsense0", one_machine=False, peers=1)["problem"]
+    assert reach.listen(SESSION, "a", "nonsense0", one_machine=False, peers=1)["problem"]
 
 
 def test_a_listener_does_not_outlive_its_time() -> None:
-    reach.listen("test-reach", "a", "", one_machine=True, peers=1, lifetime_s=0.2)
+    reach.listen(SESSION, "a", "", one_machine=True, peers=1, lifetime_s=0.2)
     end = time.monotonic() + 30
     while alive() and time.monotonic() < end:
         time.sleep(0.05)
