@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler.resources import host_code
 from tests.bench_program.processes import Process, Starter
+
+host_code()
+
+from deepep_host import rendezvous  # noqa: E402
 
 REPO = Path(__file__).resolve().parent.parent.parent
 PROGRAM = REPO / "roles" / "deepep_run" / "files" / "deepep_bench"
@@ -55,10 +59,8 @@ def write_config(path: Path, **changes: Any) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that the kernel gives to nobody in the meantime, where its range leaves one."""
+    return rendezvous.free_port()
 
 
 def start(

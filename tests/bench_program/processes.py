@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -127,4 +128,6 @@ class _ForkedProcess:
 
     def send_signal(self, sig: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, sig)
+            # It may end, and be waited for, in between.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)

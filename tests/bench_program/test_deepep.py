@@ -274,7 +274,13 @@ def test_a_rank_that_is_gone_while_others_open_their_buffers(
     forked: Forked, tmp_path: Path, how: str, seen: str
 ) -> None:
     """Nothing of the others runs then, for a minute they are not even missed, and nobody else ends them."""
-    never = {"DEEPEP_STAND_IN_OPENS_NEVER": f"2:{how}", "DEEPEP_STAND_IN_OPEN_S": "600"}
+    opening = tmp_path / "opening"
+    opening.mkdir()
+    never = {
+        "DEEPEP_STAND_IN_OPENS_NEVER": f"2:{how}",
+        "DEEPEP_STAND_IN_OPENING": str(opening),
+        "DEEPEP_STAND_IN_OPEN_S": "600",
+    }
     low_latency = {"backend": "deepep_v1", "mode": "low_latency", "hidden_size": 2048}
     done = run_stand_in(forked, tmp_path, more=never, shape=(4, 1), heartbeat_timeout_s=4, **low_latency)
     assert all(done.codes)
