@@ -139,7 +139,7 @@ def test_a_host_that_is_slow_alone_stands_out(tmp_path: Path, open_page: Open) -
     assert rows[1].startswith("node4") and "+50.0%" in rows[1] and "slower dispatch" in rows[1]
     assert all(row.split("\t")[1] == "completed" for row in rows[2:]) and len(rows) == len(HOSTS)
     page.locator("#before tbody a", has_text="node4").click()
-    assert page.locator('details[id="run-selftest.node4/0"]').get_attribute("open") is not None
+    page.wait_for_selector('details[id="run-selftest.node4/0"][open]')
 
     troubles = {one["host"]: one for one in _summary(tmp_path)["selftest"]}
     assert set(troubles) == {"node4", "node6"}

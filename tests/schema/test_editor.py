@@ -72,7 +72,8 @@ class Server:
         while True:
             message = self._message()
             self._answer_requests(message)
-            if message.get("method") == "textDocument/publishDiagnostics":
+            published = message.get("method") == "textDocument/publishDiagnostics"
+            if published and message["params"]["uri"] == path.as_uri():
                 return
 
     def at(self, method: str, path: Path, line: int, character: int) -> Any:
