@@ -19,10 +19,11 @@ WORK_DIR = "/var/tmp/deepep-root"  # noqa: S108 - a directory of a test host
 
 
 def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> None:
+    go_on = f"/var/tmp/{tmp_path.name}"  # noqa: S108 - of a test host
     scenario = write_scenario(tmp_path, {
         "preempted": (LONG, on("gaia-1")),
         "requeued": (LONG, on("gaia-2")),
-        "suspended": ("sleep 8", on("gaia-3")),
+        "suspended": (f"until test -e {go_on}; do sleep 0.2; done", on("gaia-3")),
         "held": ("true", on("gaia-4")),
         "deadline": ("true", on("gaia-5")),
     })  # fmt: skip
@@ -33,9 +34,9 @@ def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> Non
         slurm, tmp_path, scenario,
         of_host={
             "gaia-4": {"deepep_slurm_sbatch_args": ["--hold"]},
-            "gaia-5": {"deepep_slurm_sbatch_args": ["--deadline=now+3302"]},
+            "gaia-5": {"deepep_slurm_sbatch_args": ["--deadline=now+3320"]},
         },
-        deepep_slurm_parallel=True, deepep_slurm_queue_limit_s=40,
+        deepep_slurm_parallel=True, deepep_slurm_queue_limit_s=60,
     )  # fmt: skip
     try:
         suspended = run.until_program("suspended/0", "gaia-3")
@@ -51,6 +52,7 @@ def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> Non
         slurm.start_controller()
         slurm.until(lambda: run.state_of("suspended/0") == "SUSPENDED", "the suspended job")
         slurm.login.run("scontrol", "resume", suspended)
+        slurm.hosts[2].run("touch", go_on)
         out = run.finish()
     finally:
         run.process.kill()
@@ -63,7 +65,7 @@ def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> Non
     assert run.job("suspended/0")["state"] == "COMPLETED"
     assert "outcome" in (run.session / "suspended/0/logs/gaia-3.state.json").read_text()
     assert run.said("held/0").startswith("NOT_RUN")
-    assert "was held for more than 40 s" in run.said("held/0")
+    assert "was held for more than 60 s" in run.said("held/0")
     assert run.verdict("deadline/0")["verdict"] == "NOT_RUN", out
     assert run.job("deadline/0")["state"] == "DEADLINE"
     assert [line[0] for line in slurm.jobs()] == in_the_way
