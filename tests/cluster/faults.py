@@ -366,7 +366,7 @@ def _cells() -> list[Cell]:
             fault="two scenarios at once",
             phase=TIMING,
             action=second_scenario,
-            stand_in="*:timing:lasts=60",
+            stand_in="*:timing:lasts=120",
             verdicts=PASS,
             quick=True,
         ),

@@ -124,6 +124,13 @@ class Machine:
     def _is_up(self) -> bool:
         return _command(self.pid).endswith("sleep infinity")
 
+    def _listens(self, port: int, table: str = "tcp") -> bool:
+        try:
+            lines = Path(f"/proc/{self.pid}/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            return False
+        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+
     def boot_log(self) -> str:
         """Returns what the machine wrote while it came up."""
         return (self.folder / "boot.log").read_text(encoding="utf-8", errors="replace")
@@ -314,10 +321,14 @@ class Controller(Machine):
 
     def vanish(self) -> None:
         """Ends every command of the controller at once, as power loss does; the next one finds it as new."""
-        for pid in self.group.processes():
-            if _namespace_pids(pid)[1:] == []:
+        end = time.monotonic() + BOOT_S
+        while pids := [pid for pid in self.group.processes() if len(_namespace_pids(pid)) == 1]:
+            if time.monotonic() > end:
+                raise LabError(f"the controller's commands do not end: {pids}")
+            for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
 
 
 class Host(Machine):
@@ -346,13 +357,6 @@ class Host(Machine):
 
     def _is_up(self) -> bool:
         return super()._is_up() and self._listens(22)
-
-    def _listens(self, port: int) -> bool:
-        try:
-            lines = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
-        except OSError:
-            return False
-        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
     def boot(self, fresh: bool = False, trust: bool = True) -> None:
         """Switches on and waits until SSH answers; with ``trust`` its host key is known to the controller."""
@@ -390,7 +394,11 @@ class Host(Machine):
 
     def kill_sshd(self) -> None:
         """Ends sshd and every session it holds: the host runs on, but nobody gets in."""
-        self.signal("sshd", signal.SIGKILL)
+        end = time.monotonic() + BOOT_S
+        while self.signal("sshd", signal.SIGKILL) or self._listens(22):
+            if time.monotonic() > end:
+                raise LabError(f"{self.name}: sshd does not end")
+            time.sleep(0.02)
 
     def start_sshd(self) -> None:
         """Starts sshd again."""
@@ -400,8 +408,16 @@ class Host(Machine):
 
     def fill_disk(self, leave_bytes: int = 0) -> None:
         """Makes the disk full but for ``leave_bytes``, by making it smaller; ``empty_disk`` undoes it."""
-        state = os.statvfs(self.root("/root"))
-        self._resize_disk((state.f_blocks - state.f_bfree) * state.f_frsize + max(leave_bytes, 1))
+        for left in reversed(range(20)):
+            state = os.statvfs(self.root("/root"))
+            used = (state.f_blocks - state.f_bfree) * state.f_frsize
+            try:
+                self._resize_disk(used + max(leave_bytes, 1))
+                return
+            except subprocess.CalledProcessError:
+                # Somebody wrote in between: smaller than what is used it cannot be.
+                if not left:
+                    raise
 
     def empty_disk(self) -> None:
         """Gives the disk its size back."""

@@ -90,7 +90,7 @@ class Registry(Machine):
         (data / "config.yml").write_text(json.dumps(config))
         self._server = self.spawn("docker-registry", "serve", data / "config.yml", log=self.log)
         end = time.monotonic() + BOOT_S
-        while f":{5000:04X} " not in Path(f"/proc/{self.pid}/net/tcp6").read_text():
+        while not self._listens(5000, "tcp6"):
             if self._server.poll() is not None or time.monotonic() > end:
                 raise LabError(f"the registry does not start: {self.log.read_text()}")
             time.sleep(0.02)
