@@ -66,7 +66,7 @@ def test_one_look_that_finds_nobody_is_not_enough(start: Callable[[str], Program
 
     def find() -> list[int]:
         if processes.is_alive(parent.identity):
-            return parent.find()
+            return [parent.child.pid]
         # The parent ends while the first look without it is between the two: it sees neither.
         return child.find() if next(looks) else []
 

@@ -210,11 +210,12 @@ def end_all(
         ended = reap()
         if ended and on_reaped:
             on_reaped(ended)
-        for pid in find():
+        found = find()
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 known[pid] = identify(pid)
         left = [pid for pid, identity in known.items() if is_alive(identity)]
-        empty = 0 if left else empty + 1
+        empty = 0 if found or left else empty + 1
         return left
 
     _send(remaining(), signal.SIGTERM)
