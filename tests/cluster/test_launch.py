@@ -14,6 +14,8 @@ pytestmark = pytest.mark.cluster
 
 
 def test_a_plain_user_behind_a_jump_host_with_fewer_forks_than_hosts(lab: Lab, tmp_path: Path) -> None:
+    for host in lab.hosts:
+        host.forget()
     with lab.behind_jump_host() as option:
         run = Launched(
             lab,
@@ -33,6 +35,7 @@ def test_a_plain_user_behind_a_jump_host_with_fewer_forks_than_hosts(lab: Lab, t
 
 
 def test_a_user_who_becomes_root(lab: Lab, tmp_path: Path) -> None:
+    lab.hosts[0].forget()
     run = Launched(lab, tmp_path, lab.hosts[:2], options=["--user", "ops", "--become"])
     assert run.finish() == 0, run.output() + run.ansible_log()
     assert run.verdict()["verdict"] == "PASS"

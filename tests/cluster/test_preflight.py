@@ -62,16 +62,15 @@ def examine(
 
 
 def test_hosts_that_reach_each_other_pass_and_nothing_is_left(lab: Lab, tmp_path: Path) -> None:
-    work_dir = "/var/tmp/deepep-root"  # noqa: S108 - the default
     for host in lab.hosts[:2]:
-        host.run("rm", "-rf", work_dir)  # images of tests before stay there, as they should
+        host.forget()
     done, found = examine(lab, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (found["hosts"], found["refused"]) == ({"node1": "pass", "node2": "pass"}, {})
     assert f"reaches node1 at {lab.hosts[0].address}" in done.stdout
     for host in lab.hosts[:2]:
         assert not host.of_benchmark()
-        assert not host.exists(work_dir)
+        assert not host.exists("/var/tmp/deepep-root")  # noqa: S108 - the default work directory
 
 
 def test_a_firewall_between_hosts_is_found_before_a_rendezvous_waits(lab: Lab, tmp_path: Path) -> None:
