@@ -189,20 +189,26 @@ def test_of_two_that_begin_at_once_the_earlier_one_waits_for_the_later_one_to_gi
 def bundle_in(folder: Path, leases: Path, *entries: str, words: tuple[str, ...] = ()) -> Bundle:
     """Returns a bundle with a work directory of its own, on a machine that it shares with others."""
     folder.mkdir()
-    runs = [good_run(folder, entry, words) for entry in entries]
+    runs = [good_run(folder, entry, words, time_limit_s=600) for entry in entries]
     return Bundle(folder, runs, python_of(folder), lease_dir=leases)
 
 
 def test_of_two_scenarios_that_start_at_once_one_runs_and_the_other_does_not(tmp_path: Path) -> None:
-    pair = [bundle_in(tmp_path / name, tmp_path / "leases", "one", "two") for name in ("a", "b")]
+    # Whoever has the hosts keeps them until the other has given up.
+    words = (f"await={tmp_path / 'go'}",)
+    pair = [bundle_in(tmp_path / name, tmp_path / "leases", "one", "two", words=words) for name in ("a", "b")]
     plays: list[Any] = [
         subprocess.Popen(
             bundle.command("site.yml"), cwd=bundle.folder, env=bundle.environment(),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=(bundle.folder / "played.txt").open("w"), stderr=subprocess.STDOUT,
         )
         for bundle in pair
     ]  # fmt: skip
-    output = [play.communicate(timeout=1200)[0] for play in plays]
+    wait_until(lambda: any(play.poll() is not None for play in plays), 600)
+    (tmp_path / "go").touch()
+    for play in plays:
+        play.wait(timeout=600)
+    output = [(bundle.folder / "played.txt").read_text() for bundle in pair]
     found = sorted(zip((list(verdicts(bundle).values()) for bundle in pair), (0, 1), strict=True))
     assert [values for values, _ in found] == [["NOT_RUN"] * 2, ["PASS"] * 2], output
     loser, winner = (pair[index] for _, index in found)

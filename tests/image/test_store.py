@@ -114,6 +114,23 @@ def test_a_lock_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
     theirs.close()
 
 
+def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+    """Another session's cleanup finds it empty while this one waits for that one's file."""
+    path = tmp_path / "work" / "images" / "image.tar"
+    theirs, mine = store.Claim(path), store.Claim(path)
+    assert theirs.take(lambda: False, lambda: None, 5)
+
+    def leave() -> None:
+        (path.parent / "image.tar.lock").unlink()
+        path.parent.rmdir()
+        path.parent.parent.rmdir()
+        theirs.close()
+
+    assert mine.take(lambda: False, leave, 60)
+    assert [each.name for each in path.parent.iterdir()] == ["image.tar.lock"]
+    mine.close()
+
+
 def test_a_disk_that_is_too_small_is_told_with_figures(tmp_path: Path) -> None:
     there = store.free(tmp_path)[0]
     store.check_room([(tmp_path / "not" / "yet", 1, "the image's file")])

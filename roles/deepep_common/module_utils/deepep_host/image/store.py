@@ -109,10 +109,8 @@ class Claim:
     """A hold on ``path`` until the process ends: alone while it is made, then shared with other users."""
 
     def __init__(self, path: Path) -> None:
-        lock = path.with_name(path.name + ".lock")
-        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = lock
-        self._handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = _lock_of(path)
+        self._handle = _opened(self._lock)
 
     def take(self, fits: Callable[[], bool], waiting: Callable[[], None], timeout_s: float) -> bool:
         """Returns False, shared, once ``fits`` says that the file is there; True where it is to be made here.
@@ -154,7 +152,16 @@ class Claim:
 
     def _reopen(self) -> None:
         os.close(self._handle)
-        self._handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._handle = _opened(self._lock)
+
+
+def _opened(lock: Path) -> int:
+    while True:
+        try:
+            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # another session's cleanup found the folder empty in between
 
 
 def is_free(path: Path) -> bool:
