@@ -107,3 +107,16 @@ def file_sha256(path: str | Path) -> str:
             if not piece:
                 return digest.hexdigest()
             digest.update(piece)
+
+
+def open_lock(path: Path) -> int:
+    """Opens a lock file, made together with its folder where they are not there; returns its descriptor.
+
+    Another session's cleanup may find the folder empty, and remove it, between the two.
+    """
+    while True:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from .files import host_name, now_iso
+from .files import host_name, now_iso, open_lock
 
 
 class HostInUse(Exception):
@@ -17,11 +17,6 @@ class HostInUse(Exception):
 def lock_path(work_dir: Path, host: str) -> Path:
     """Returns the lock file of an inventory host."""
     return work_dir / "locks" / (host_name(host) + ".lock")
-
-
-def _open(path: Path) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _try(handle: int, kind: int) -> bool:
@@ -47,7 +42,7 @@ def acquire(path: Path, run_id: str) -> int:
     of that session join. Raises HostInUse when another session is there.
     """
     while True:
-        handle = _open(path)
+        handle = open_lock(path)
         if _try(handle, fcntl.LOCK_EX):
             if _is_current(handle, path):
                 os.ftruncate(handle, 0)
@@ -68,7 +63,7 @@ def refuse_if_in_use(path: Path, run_id: str) -> None:
     """Raises HostInUse where another session than ``run_id`` runs something on this host."""
     if not path.exists():
         return
-    handle = _open(path)
+    handle = open_lock(path)
     try:
         if not _try(handle, fcntl.LOCK_EX):
             _check_holder(handle, run_id)
@@ -89,7 +84,7 @@ def remove_if_free(path: Path) -> bool:
     """Removes a lock file that nobody holds; returns whether it is gone."""
     if not path.exists():
         return True
-    handle = _open(path)
+    handle = open_lock(path)
     try:
         if not _try(handle, fcntl.LOCK_EX):
             return False

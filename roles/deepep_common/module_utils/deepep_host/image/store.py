@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, write_json
+from ..files import open_lock, read_json, write_json
 from .archive import Piece
 
 STRETCH = 64 << 20
@@ -110,7 +110,7 @@ class Claim:
 
     def __init__(self, path: Path) -> None:
         self._lock = _lock_of(path)
-        self._handle = _opened(self._lock)
+        self._handle = open_lock(self._lock)
 
     def take(self, fits: Callable[[], bool], waiting: Callable[[], None], timeout_s: float) -> bool:
         """Returns False, shared, once ``fits`` says that the file is there; True where it is to be made here.
@@ -152,16 +152,7 @@ class Claim:
 
     def _reopen(self) -> None:
         os.close(self._handle)
-        self._handle = _opened(self._lock)
-
-
-def _opened(lock: Path) -> int:
-    while True:
-        try:
-            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue  # another session's cleanup found the folder empty in between
+        self._handle = open_lock(self._lock)
 
 
 def is_free(path: Path) -> bool:
