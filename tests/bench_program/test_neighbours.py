@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.bench_program.launch import PROGRAM, free_port
+from tests.host.conftest import wait_until
 
 SILENCE_S = 3.0
 SENTINEL = """
@@ -83,7 +83,7 @@ def ring() -> Iterator[Ring]:
         for one, other in zip(started, [*started[1:], started[0]], strict=True):
             one.say([other.rank, f"node{other.rank}", other.address])
         for one in started:
-            wait_for(lambda one=one: connections(one.process.pid) == 2)
+            wait_until(lambda one=one: connections(one.process.pid) == 2)
         return started
 
     yield begin
@@ -105,14 +105,6 @@ def connections(pid: int) -> int:
     return sum(row[3] == "01" and row[9] in inodes for row in rows)
 
 
-def wait_for(condition: Callable[[], object], limit_s: float = 60) -> None:
-    """The limit only keeps what is broken from hanging the tests."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("end", "text"),
     [
@@ -131,7 +123,7 @@ def test_all_hear_of_the_first_end_also_those_that_are_far_away(
     sentinels = ring(6)
     end(sentinels[2])
     for each in (*sentinels[:2], *sentinels[3:]):
-        wait_for(each.news)
+        wait_until(each.news)
         news = each.news()
         assert (news["rank"], news["host"]) == (2, "node2")
         assert news["text"].startswith(text)
@@ -141,7 +133,7 @@ def test_who_leaves_is_not_missed(ring: Ring) -> None:
     sentinels = ring(3)
     sentinels[1].say("leave")
     assert sentinels[1].process.wait(timeout=60) == 0
-    wait_for(lambda: connections(sentinels[0].process.pid) == connections(sentinels[2].process.pid) == 1)
+    wait_until(lambda: connections(sentinels[0].process.pid) == connections(sentinels[2].process.pid) == 1)
     assert [sentinels[0].news(), sentinels[2].news()] == [None, None]
 
 

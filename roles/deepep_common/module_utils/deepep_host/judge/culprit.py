@@ -10,13 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..preflight.needs import V1_GROUP
 from .codes import Reason, printable
 from .counters import counters_name, part_of, rose
 from .evidence import LOG_KINDS, Evidence, HostEnd, log_name, seconds, state_name
 from .logs import Finding
-
-PEERS_PER_GROUP = 8
-"""Ranks that DeepEP V1 counts as one node (NUM_MAX_NVL_PEERS, csrc/kernels/legacy/configs.cuh)."""
 
 APART_S = 2.0
 """Hosts' clocks may differ: one host ended before the others if by more than this."""
@@ -269,8 +267,8 @@ def _accused(evidence: Evidence, accusation: Any, speaker: str) -> tuple[str | N
     per_host = int(evidence.run["ranks_per_host"])
     rank = accusation.rank
     if rank is None and accusation.own is not None and accusation.gpu is not None:
-        rank = accusation.own * PEERS_PER_GROUP + accusation.gpu
-        if per_host < PEERS_PER_GROUP:
+        rank = accusation.own * V1_GROUP + accusation.gpu
+        if per_host < V1_GROUP:
             rank = evidence.hosts.index(speaker) * per_host + accusation.gpu
     if rank is not None:
         number = rank // per_host
@@ -278,7 +276,7 @@ def _accused(evidence: Evidence, accusation: Any, speaker: str) -> tuple[str | N
     if accusation.node is None:
         return None, None
     # V1 counts groups of eight GPUs; smaller hosts are one group each.
-    number = accusation.node * PEERS_PER_GROUP // per_host if per_host > PEERS_PER_GROUP else accusation.node
+    number = accusation.node * V1_GROUP // per_host if per_host > V1_GROUP else accusation.node
     return (evidence.hosts[number], None) if number < len(evidence.hosts) else (None, None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 V1_GROUP = 8
-"""Ranks that V1's standard kernels connect by NVLink."""
+"""Ranks that DeepEP V1 counts as one node (NUM_MAX_NVL_PEERS, csrc/kernels/legacy/configs.cuh)."""
 
 NEEDS = {
     "host": "every run",
