@@ -313,7 +313,7 @@ def _cells() -> list[Cell]:
             rendezvous={
                 "stand_in": "node2:rendezvous:hang",
                 "verdicts": TIMEOUT,
-                "names": ("time limit", "all 3 hosts in phase rendezvous"),
+                "names": ("time limit", "node2 in phase rendezvous"),
             },
             timing={
                 "stand_in": "node2:timing:hang " + LONG,
