@@ -49,6 +49,27 @@ class Exchange(LowLatencyExchange):
         return out.to(torch.bfloat16)
 
 
+class Lazy(Exchange):
+    """After some calls one operation gives the same memory as before, and moves nothing into it."""
+
+    def __init__(self, operation: str, after: int) -> None:
+        super().__init__(False, lambda _: False)
+        self._lazy, self._after = operation, after
+        self._kept: dict[str, Any] = {}
+
+    def dispatch(self, *args: Any) -> Any:
+        return self._again("dispatch", super().dispatch, args)
+
+    def combine(self, *args: Any) -> torch.Tensor:
+        found: torch.Tensor = self._again("combine", super().combine, args)
+        return found
+
+    def _again(self, name: str, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        if name != self._lazy or self.calls.count(name) < self._after:
+            self._kept[name] = call(*args)
+        return self._kept[name]
+
+
 class Replayed:
     """As graphs.CapturedCalls, by calling again."""
 
@@ -89,13 +110,22 @@ class Both(unittest.TestCase):
             self.assertEqual({each.name for each in mode.measurements()}, set(found))
 
     def test_a_wrong_combine_of_both_shows_eager_and_in_a_graph(self) -> None:
-        # the very first combine is the one of the eager both; only a replayed one follows five pairs of calls
+        # the third combine is that of the eager both that is checked; only a replayed one follows five pairs
         for can_capture, spoils in (
-            (False, lambda exchange: exchange.calls.count("combine") == 1),
+            (False, lambda exchange: exchange.calls.count("combine") == 3),
             (True, lambda exchange: exchange.calls[-12:] == ["dispatch", "combine"] * 6),
         ):
             with self.assertRaisesRegex(WrongDataError, "wrong data after both at rank 0: token 3 of rank 0"):
                 mode_with(Exchange(can_capture, spoils)).check("check_before")
+
+    def test_a_call_that_moves_nothing_shows(self) -> None:
+        """Its memory and buffers still hold what earlier calls brought: everything right, were it not for the
+        other data that is moved, and the spoiling, before each call that is checked."""
+        for lazy in ("dispatch", "combine"):
+            with self.assertRaisesRegex(WrongDataError, f"after ({lazy}|both) at rank 0"):
+                mode = mode_with(Lazy(lazy, after=8))
+                mode.check("check_before")
+                mode.check("check_after")
 
     def test_the_timed_combine_keeps_the_experts_results(self) -> None:
         mode = mode_with(Exchange(True, lambda _: False))

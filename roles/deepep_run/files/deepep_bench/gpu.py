@@ -20,12 +20,13 @@ _STATIC = ("index", "name", "uuid", "serial", "driver_version", "pci.bus_id", "c
 _SAMPLED = ("uuid", "clocks.sm", "clocks.mem", "temperature.gpu", "power.draw")
 _REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # the newer name first
 _INTERVAL_MS = 500
-_ANSWER_S = 20
+_ANSWER_S = 10
 _COOL_S = 1.5  # how long a GPU may still tell of what came before
 PARTS = {
     "during": "while it was timed",
-    "own_test": "while its kernels and DeepEP's own tests were timed",
     "baselines": "while the baselines were timed",
+    "own_test": "while it was timed as DeepEP's own test does",
+    "kernels": "while its kernels were timed",
 }
 """What is measured, by what it is called in evidence.json."""
 _BETWEEN = "between"
@@ -92,20 +93,25 @@ class GpuWatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """One of PARTS: what is seen and counted in here belongs to it. Does nothing before ``start``."""
+        """One of PARTS: what is seen and counted in here belongs to it. Does nothing before ``start``.
+
+        Asks nvidia-smi at both ends: the host's other ranks have to wait outside meanwhile.
+        """
         if self._process is None:
             yield
             return
-        self._throttled.begin(name, self._counters())
+        counted = self._counters()
+        self._throttled.begin(name, throttling.Snapshot(time.monotonic(), counted))
         with self._lock:
             self._part = name
         yield
+        ended = time.monotonic()
+        self._throttled.end(name, throttling.Snapshot(ended, self._counters()))
         rows = self._query("gpu", (*_SAMPLED, self._reasons))  # a short part may have no other sample
         with self._lock:
             self._part = _BETWEEN
             self._cool_at = time.monotonic() + _COOL_S
             self._samples[name] += rows
-        self._throttled.end(name, self._counters())
 
     def look_for_others(self) -> None:
         """While the benchmark's own processes are there, too; at any time and as often as wanted."""
@@ -183,8 +189,8 @@ class GpuWatch:
         found["throttled"] = found["during"]["throttled"]
         return found
 
-    def _counters(self) -> throttling.Snapshot:
-        return throttling.Snapshot(time.monotonic(), throttling.counters(self._ask("-q", "-x")))
+    def _counters(self) -> dict[str, dict[str, float]]:
+        return throttling.counters(self._ask("-q", "-x"))
 
     def _processes(self) -> list[dict[str, str]]:
         return self._query("compute-apps", ("gpu_uuid", "pid", "process_name", "used_gpu_memory"))

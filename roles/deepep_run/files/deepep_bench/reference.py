@@ -5,6 +5,7 @@ Nothing here uses the layout, the quantisation or the transport that it checks. 
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import Callable, NoReturn, Tuple
@@ -81,6 +82,16 @@ class Reference:
     def routings(self) -> list[Routing]:
         """Every rank's routing, in rank order."""
         return self._routings
+
+    def reordered(self, order_of: Callable[[torch.Tensor], torch.Tensor | None]) -> Reference:
+        """The same tokens and experts, each token's in another order: ``order_of`` as
+        StandardExchange.test_order."""
+        order = order_of(self._idx)
+        if order is None:
+            return self
+        other = copy.copy(self)
+        other._idx, other._weights = self._idx.gather(1, order), self._weights.gather(1, order)
+        return other
 
     # ---- dispatch
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 from . import affinity, evidence, kernels, link_probe, matrix, profiler, report, store
 from .backends import backend_class
@@ -109,25 +109,23 @@ class _Session:
         if self._world.local_rank == 0 and backend.device.type == "cuda":
             self._watch.start()
             self._watch.look_for_others()
-        measurements = mode.measurements()
+        measurements = ours = mode.measurements()
         gc.collect()
         gc.disable()  # a collection in the middle of an iteration would be timed
-        with profiler.captured(backend.device, self._live.patient), self._watch.part("during"):
-            times = {each.name: self._time(each) for each in measurements}
+        with profiler.captured(backend.device, self._live.patient), self._part("during"):
+            times = {each.name: self._time(each) for each in ours}
+        baselines_after: dict[str, Checked] = {}
+        if isinstance(backend, DeepEPBase):
+            measurements = [*ours, *self._compare(mode, times, before, baselines_after)]
+        # a profiler that was attached once slows every launch after it: these come when all else is timed
         self._phase("own_tests")
-        with self._watch.part("own_test"):  # these keep the GPU busy in between, up to its power limit
-            profiled = self._kernels(measurements)
+        with self._part("own_test"):  # they keep the GPU busy in between, up to its power limit
             own = mode.own_tests(self._live.tick)
+        with self._part("kernels"):
+            profiled = self._kernels(ours)
         gc.enable()
         self._phase("check_after")
-        after = mode.check("check_after")
-
-        if isinstance(backend, DeepEPBase):
-            self._phase("baselines")
-            baselines = Baselines(mode, backend.device_of_rank)
-            with self._watch.part("baselines"):
-                measurements = [*measurements, *self._baselines(baselines, times, before, after)]
-            baselines.release()
+        after = {**mode.check("check_after"), **baselines_after}
         links = self._links()
         if self._world.local_rank == 0:
             self._watch.look_for_others()
@@ -182,19 +180,29 @@ class _Session:
         self._tuning = tuned
         return mode.check("check_before")
 
-    def _baselines(
-        self,
-        baselines: Baselines,
-        times: dict[str, list[float]],
-        before: dict[str, Checked],
-        after: dict[str, Checked],
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """One part of what is measured (gpu.PARTS). Ranks meet outside of DeepEP while the first one of a
+        host asks nvidia-smi: inside they would hold Python's lock, and be taken for dead if it is slow."""
+        with self._watch.part(name):
+            store.wait_for_all(self._store, self._world, f"{name} begins")
+            yield
+            store.wait_for_all(self._store, self._world, f"{name} ends")
+        store.wait_for_all(self._store, self._world, f"{name} was watched")
+
+    def _compare(
+        self, mode: Mode, times: dict[str, list[float]], before: dict[str, Checked], after: dict[str, Checked]
     ) -> list[Measurement]:
-        """Check, time and check them; the results are added to what is given."""
-        before.update(baselines.check())
-        measurements = baselines.measurements()
-        for each in measurements:
-            times[each.name] = self._time(each)
-        after.update(baselines.check())
+        """Check, time and check the baselines; the results are added to what is given."""
+        self._phase("baselines")
+        baselines = Baselines(mode, self._backend.device_of_rank)
+        with self._part("baselines"):
+            before.update(baselines.check())
+            measurements = baselines.measurements()
+            for each in measurements:
+                times[each.name] = self._time(each)
+            after.update(baselines.check())
+        baselines.release()
         return measurements
 
     def _links(self) -> list[float]:
@@ -296,7 +304,7 @@ class _Session:
             result_dir=f"results/{name}",
             versions=evidence.versions(self._backend),
             notes=[
-                *report.notes(config, self._backend, self._faults.text, report.marks(ranks)),
+                *report.notes(config, self._backend, self._faults.text, report.marks(ranks, [])),
                 *self._differences,
                 *affinity.notes([(rank.rank, rank.evidence["place"]) for rank in ranks]),
             ],

@@ -144,6 +144,11 @@ class StandardExchange(ABC):
         """
         return None
 
+    def test_order(self, topk_idx: torch.Tensor) -> torch.Tensor | None:
+        """Where each token's experts stand now, in the order in which ``own_tests`` dispatches them: int64
+        [tokens, topk]; None where it is the same."""
+        return None
+
     @abstractmethod
     def combine(self, y: torch.Tensor, received: Any) -> torch.Tensor:
         """bfloat16 [tokens, hidden]: the sum of the ranks' partial results y (bfloat16, rows as received)."""

@@ -256,6 +256,9 @@ class _Standard(StandardExchange):
     def _use(self, num_sms: int) -> None:
         self._resources = {**self._resources, "num_sms": num_sms}
 
+    def test_order(self, topk_idx: torch.Tensor) -> torch.Tensor:
+        return order_of_unsorted_topk(topk_idx)
+
     def own_tests(self, inputs: Inputs, tick: Callable[[str], None]) -> OwnTests:
         received: _Dispatched = inputs.received
         rows = inputs.y.size(0)
@@ -269,8 +272,8 @@ class _Standard(StandardExchange):
         domains = inputs.topk_idx // (self._config.num_experts // scaleout)
         sent = sum(int((domains == each).any(dim=1).sum()) for each in range(scaleout)) if scaleout > 1 else 0
 
-        idx, order = _as_unsorted_topk(inputs.topk_idx)
-        weights = inputs.topk_weights.gather(1, order)
+        order = self.test_order(inputs.topk_idx)
+        idx, weights = inputs.topk_idx.gather(1, order), inputs.topk_weights.gather(1, order)
         tested = self.dispatch(inputs.x, idx, weights)
 
         def dispatch() -> object:
@@ -319,13 +322,13 @@ def _row_bytes(*tensors: torch.Tensor) -> float:
     return float(sum(each[0].numel() * each.element_size() for each in tensors if each.size(0)))
 
 
-def _as_unsorted_topk(topk_idx: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(experts, where each stood) of each token in the order in which V2's test has them.
+def order_of_unsorted_topk(topk_idx: torch.Tensor) -> torch.Tensor:
+    """Where each token's experts stand now, in the order in which V2's test has them.
 
     The kernel sends in the order of the selection, and the time depends on it: by score, ranks come in any
     order; the test's unsorted top-k on a GPU gives ascending experts but for the one of the lowest score,
     which comes last, so that all ranks send to the first one first.
     """
-    head, order = topk_idx[:, :-1].sort(dim=1)
+    order = topk_idx[:, :-1].argsort(dim=1)
     last = torch.full_like(order[:, :1], topk_idx.size(1) - 1)
-    return torch.cat([head, topk_idx[:, -1:]], dim=1), torch.cat([order, last], dim=1)
+    return torch.cat([order, last], dim=1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, Iterable, Iterator
 
 import torch
 
@@ -18,6 +20,7 @@ from ..tuning import Tuned
 from ..world import World
 
 _ROWS_AT_ONCE = 256
+_SIGNS = {1: (torch.uint8, 0x80), 2: (torch.int16, -0x8000)}  # by bytes of a value
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ class Mode(ABC):
     def check(self, phase: str) -> dict[str, Checked]:
         """Run everything that is measured once and compare with the reference; by Measurement.name.
 
+        Each call moves other data first, and what that brought is spoiled: nothing right is left of earlier
+        calls, in DeepEP's buffers and in the memory that results are put into, for a call that moves nothing.
+
+
         :raises WrongDataError: the first difference
         """
 
@@ -100,6 +107,31 @@ class Mode(ABC):
     @abstractmethod
     def own_tests(self, tick: Callable[[str], None]) -> OwnTests:
         """What DeepEP's own tests would print. Call ``check`` first."""
+
+
+@contextmanager
+def other_signs(*sent: torch.Tensor) -> Iterator[None]:
+    """In here all values have the other sign, bit for bit; afterwards they are what they were."""
+    _flip(sent)
+    try:
+        yield
+    finally:
+        _flip(sent)
+
+
+def spoil(*brought: torch.Tensor | None) -> None:
+    """Overwrite what a call brought: memory that is used again for the next call then holds nothing right."""
+    for each in brought:
+        if each is not None:
+            (each.view(torch.uint8) if each.element_size() == 1 else each).fill_(
+                math.nan if each.dtype.is_floating_point and each.element_size() > 1 else 0x7F  # nan in e4m3
+            )
+
+
+def _flip(tensors: Iterable[torch.Tensor]) -> None:
+    for each in tensors:
+        whole, sign = _SIGNS[each.element_size()]
+        each.view(whole).bitwise_xor_(sign)
 
 
 def run_experts(

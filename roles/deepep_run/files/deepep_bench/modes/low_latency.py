@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Callable
 
@@ -11,10 +12,10 @@ from ..backends.base import Backend, Inputs, LowLatencyReceived, OwnTests
 from ..config import Config
 from ..faults import Faults
 from ..graphs import CapturedCalls
-from ..low_latency_test import check_low_latency, low_latency_inputs
+from ..low_latency_test import LowLatencyInputs, check_low_latency, low_latency_inputs
 from ..reference import Checked
 from ..world import World
-from .base import Measurement, Mode, run_experts
+from .base import Measurement, Mode, other_signs, run_experts, spoil
 
 CALLS_PER_GRAPH = 10  # even, since the calls take two buffers in turn
 
@@ -79,19 +80,42 @@ class LowLatencyMode(Mode):
             return self._exchange.own_tests(inputs, "this run's routing", tick)
         tick("as DeepEP's own test: its tokens and routing")
         given = low_latency_inputs(self.config, self.world.rank, self.device)
-        received = self._exchange.dispatch(given.x, given.topk_idx)
-        # y is the next check's to fill again
-        self._run_experts(self._exchange.readable(received), torch.ones_like(self.factors))
-        combined = self._exchange.combine(self._y, given.topk_idx, given.topk_weights, received)
-        check_low_latency(self.config, self.world.rank, given, combined)
-        return self._exchange.own_tests(
+        received = self._check_as_tested(given)
+        tests = self._exchange.own_tests(
             Inputs(*given, received=received, y=self._y), "the test's tokens and routing", tick
         )
+        self._check_as_tested(given)
+        return tests
+
+    def _check_as_tested(self, given: LowLatencyInputs) -> Any:
+        """The calls of DeepEP's own test, whole and apart, on its tokens, as it checks them; returns what was
+        dispatched last. ``y`` is the next check's to fill again.
+
+        :raises WrongDataError: a sum is not what it should be
+        """
+        exchange, experts = self._exchange, torch.ones_like(self.factors)
+        received = None
+        for apart in (True, False) if exchange.can_split else (False,):
+            if apart:
+                received, receive = exchange.send_dispatch(given.x, given.topk_idx)
+                receive()
+            else:
+                received = exchange.dispatch(given.x, given.topk_idx)
+            self._y.fill_(math.nan)
+            self._run_experts(exchange.readable(received), experts)
+            sent = (self._y, given.topk_idx, given.topk_weights, received)
+            if apart:
+                combined, receive = exchange.send_combine(*sent)
+                receive()
+            else:
+                combined = exchange.combine(*sent)
+            check_low_latency(self.config, self.world.rank, given, combined)
+        return received
 
     def _check_calls(
         self, phase: str, dispatch: Callable[[], Any], combine: Callable[[], Any], faulty: bool
     ) -> dict[str, Checked]:
-        self._received = self._for_y = dispatch()
+        self._received = self._for_y = self._afresh(dispatch, self.x)
         received = self._exchange.readable(self._received)
         if faulty:
             first_filled = next((e for e, count in enumerate(received.per_expert) if count), 0)
@@ -99,7 +123,7 @@ class LowLatencyMode(Mode):
             self.faults.corrupt("dispatch", phase, received.payload.x.flatten(0, 1), first_filled * slots)
         dispatched = self.reference.check_low_latency_dispatch(received)
         self._run_experts(received, self.factors)
-        combined = combine()
+        combined = self._afresh(combine, self._y)
         if faulty:
             self.faults.corrupt("combine", phase, combined)
         return {"dispatch": dispatched, "combine": self.reference.check_combine(combined)}
@@ -108,12 +132,28 @@ class LowLatencyMode(Mode):
         """A combine right after a dispatch whose slots nobody knew before: what the experts give back is one
         row per expert then, in all slots."""
         self.reference.fill_with_constants(self._y)
-        received, combined = both()
+        received, combined = self._afresh(both, self.x, self._y)
         dispatched = self.reference.check_low_latency_dispatch(self._exchange.readable(received))
         if faulty:
             self.faults.corrupt("both", phase, combined)
         checked = self.reference.check_constant_combine("both", combined)
         return replace(checked, elements=dispatched.elements + checked.elements)
+
+    def _afresh(self, call: Callable[[], Any], *sent: torch.Tensor) -> Any:
+        """What ``call`` brings after it brought other data: twice, since calls take two buffers in turn."""
+        with other_signs(*sent):
+            for _ in range(2):
+                self._spoil(call())
+        return call()
+
+    def _spoil(self, brought: Any) -> None:
+        """What a dispatch, a combine or both have brought."""
+        if isinstance(brought, torch.Tensor):
+            spoil(brought)
+            return
+        received, *combined = brought if isinstance(brought, tuple) else (brought,)
+        payload = self._exchange.readable(received).payload
+        spoil(payload.x, payload.scales, *combined)
 
     # ---- eager calls
 

@@ -14,7 +14,7 @@ from ..quantize import quantize
 from ..reference import Checked
 from ..tuning import Tuned
 from ..world import World
-from .base import Measurement, Mode, run_experts
+from .base import Measurement, Mode, other_signs, run_experts, spoil
 
 
 class StandardMode(Mode):
@@ -51,25 +51,52 @@ class StandardMode(Mode):
         return [*found, Measurement("combine", None, timing, self._combine, kernels=combine)]
 
     def check(self, phase: str) -> dict[str, Checked]:
+        with other_signs(self.payload.x):
+            other = self._exchange.prepare(Payload(self.payload.x.clone(), self.payload.scales))
+        self._spoil(self._exchange.dispatch(other, self.topk_idx, self.topk_weights))
         received = self._exchange.readable(self._dispatch())
         self.faults.corrupt("dispatch", phase, received.payload.x)
         found = {"dispatch": self.reference.check_standard_dispatch(received)}
         self._y, self._for_y = self.partial_sums(received), self._received
         if self._exchange.can_repeat:
+            self._spoil(self._exchange.repeat(other, self._received))
             again = self._exchange.readable(self._exchange.repeat(self._prepared, self._received))
             # routing and counts do not travel again
             whole = replace(received, payload=again.payload, source=again.source)
             found["dispatch/cached"] = self.reference.check_standard_dispatch(whole)
+        with other_signs(self._y):
+            spoil(self._combine())
         combined = self._combine()
         self.faults.corrupt("combine", phase, combined)
         found["combine"] = self.reference.check_combine(combined)
         return found
 
     def own_tests(self, tick: Callable[[str], None]) -> OwnTests:
-        return self._exchange.own_tests(self._inputs(), tick)
+        self._check_in_test_order()
+        tests = self._exchange.own_tests(self._inputs(), tick)
+        self._check_in_test_order()
+        return tests
 
     def tune(self, tick: Callable[[str], None]) -> Tuned | None:
         return self._exchange.tune(self._inputs(), tick)
+
+    def _check_in_test_order(self) -> None:
+        """Where DeepEP's own test has a token's experts in another order: what it measures, checked."""
+        exchange = self._exchange
+        order = exchange.test_order(self.topk_idx)
+        if order is None:
+            return
+        reference = self.reference.reordered(exchange.test_order)
+        idx, weights = self.topk_idx.gather(1, order), self.topk_weights.gather(1, order)
+        dispatched = exchange.dispatch(self._prepared, idx, weights)
+        received = exchange.readable(dispatched)
+        reference.check_standard_dispatch(received)
+        again = exchange.readable(exchange.repeat(self._prepared, dispatched))
+        reference.check_standard_dispatch(replace(received, payload=again.payload, source=again.source))
+
+    def _spoil(self, received: Any) -> None:
+        payload = self._exchange.readable(received).payload
+        spoil(payload.x, payload.scales)
 
     def _inputs(self) -> Inputs:
         return Inputs(self._prepared, self.topk_idx, self.topk_weights, self._for_y, self._y)
