@@ -85,6 +85,14 @@ class TestNvLink:
         assert found["verdict"] == "PASS"
         assert any("its counters do not tell" in note for note in found["notes"])
 
+    @pytest.mark.parametrize(("ever", "verdict"), [(0, "PASS"), (123456, "INVALID"), (None, "INVALID")])
+    def test_links_that_never_counted_are_no_reason(
+        self, tmp_path: Path, ever: int | None, verdict: str
+    ) -> None:
+        found = judged(tmp_path, {"node1": carried(0.0) | {"nvlink_ever_bytes": ever}}, wire_nvl_bw=20.0)
+        assert found["verdict"] == verdict
+        assert any("never counted anything" in note for note in found["notes"]) is (verdict == "PASS")
+
     @pytest.mark.parametrize(
         "counted",
         [

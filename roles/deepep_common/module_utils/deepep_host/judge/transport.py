@@ -62,7 +62,7 @@ def check_transport(evidence: Evidence, results: Results) -> tuple[list[Reason],
             )
             if link == "nvlink" and _faster_than_pcie(results.records):
                 notes.append(f"{text}, but nothing else is as fast: its counters do not tell")
-            elif link == "rdma" and not counted and not _ever_counted(evidence, host):
+            elif not counted and not _ever_counted(evidence, link, host, carried[host]):
                 notes.append(f"{text}, but its ports never counted anything: what carried it is not known")
             else:
                 text = f"{text}: the tokens went another way"
@@ -162,8 +162,11 @@ def _faster_than_pcie(records: Sequence[Mapping[str, Any]]) -> bool:
     return any(_positive(value) > FASTEST_PCIE for value in own)
 
 
-def _ever_counted(evidence: Evidence, host: str) -> bool:
+def _ever_counted(evidence: Evidence, link: str, host: str, carried: Mapping[str, Any]) -> bool:
     """Whether a host's ports have ever counted data: those of a virtual function may not."""
+    if link == "nvlink":
+        # Since the machine's start, where the program tells: a virtual machine may see zeros for ever.
+        return bool(carried.get("nvlink_ever_bytes") != 0)
     value = evidence.read_json(counters_name(host))
     after = value.get("after") if isinstance(value, dict) else None
     if not isinstance(after, dict):
