@@ -32,3 +32,11 @@ FIGURES = (
     Figure("simple_rdma_bw", "RDMA bandwidth", "GB/s", 1.0, Better.HIGHER),
 )
 """One value per start each; every one is compared where the records of both trees have it."""
+
+TESTED_KERNEL_TIME = "tested_kernel_time"
+"""What records of the first format call ``kernel_time``: of another call, so that it is another figure."""
+
+COMPARED = (
+    *FIGURES,
+    Figure(TESTED_KERNEL_TIME, "kernel time in DeepEP's own test", "ms", 1e3, Better.LOWER),
+)

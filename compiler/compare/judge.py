@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.compare import inference
-from compiler.compare.figures import FIGURES, Better, Figure
+from compiler.compare.figures import COMPARED, Better, Figure
 from compiler.compare.inference import Array, Estimate
 from compiler.compare.labels import with_labels
 from compiler.compare.model import (
@@ -97,7 +97,7 @@ def overall(outcomes: Iterable[Outcome]) -> Outcome:
 
 def _questions(number: int, pair: Pair) -> list[_Question]:
     questions = []
-    for figure in FIGURES:
+    for figure in COMPARED:
         base_values, new_values = _values(pair.base, figure), _values(pair.new, figure)
         base, new = np.log(base_values), np.log(new_values)
         if not base.size or not new.size:

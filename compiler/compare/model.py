@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from compiler.compare.figures import Figure
+from compiler.compare.figures import TESTED_KERNEL_TIME, Figure
 
 Scalar = str | int | float | bool | None
 
@@ -34,7 +34,7 @@ class Start:
 
     ``moved`` is the number of bytes of all ranks per iteration, None where the record does not say.
     ``circumstances`` are the hosts, and the software versions that the record and the hosts' metadata name;
-    ``marks`` say what was wrong while it was measured.
+    ``marks`` say what was wrong while it was measured, ``own_marks`` what only while DeepEP's own test was.
     """
 
     run: str
@@ -42,6 +42,7 @@ class Start:
     moved: float | None
     circumstances: Mapping[str, str]
     marks: tuple[str, ...] = ()
+    own_marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Series:
     def marks(self) -> tuple[str, ...]:
         """The marks of all starts, each once."""
         return tuple(dict.fromkeys(mark for start in self.starts for mark in start.marks))
+
+    @property
+    def own_marks(self) -> tuple[str, ...]:
+        """Those of DeepEP's own test alone, each once."""
+        return tuple(dict.fromkeys(mark for start in self.starts for mark in start.own_marks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +120,34 @@ class Pair:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What was wrong while starts of either side were measured, in sentences."""
-        return tuple(
-            f"{marked} of {len(series.starts)} starts of {side} are marked: {'; '.join(series.marks)}"
-            for side, series in ((Side.BASE, self.base), (Side.NEW, self.new))
-            if (marked := sum(1 for start in series.starts if start.marks))
+        """What was wrong while starts of either side were measured, and what is not compared."""
+        sides = ((Side.BASE, self.base), (Side.NEW, self.new))
+        marked = tuple(
+            f"{number} of {len(series.starts)} starts of {side} are marked: {'; '.join(series.marks)}"
+            for side, series in sides
+            if (number := sum(1 for start in series.starts if start.marks))
         )
+        own_marked = tuple(
+            f"NVLink and RDMA bandwidth of {number} of {len(series.starts)} starts of {side} are marked: "
+            + "; ".join(series.own_marks)
+            for side, series in sides
+            if (number := sum(1 for start in series.starts if start.own_marks))
+        )
+        return marked + own_marked + self._other_kernel_times
+
+    @property
+    def _other_kernel_times(self) -> tuple[str, ...]:
+        """Says so where trees of an older and a newer program both have kernel times."""
+        base, new = (
+            {key for start in series.starts for key in start.figures} for series in (self.base, self.new)
+        )
+        for older, newer, names in ((base, new, (Side.BASE, Side.NEW)), (new, base, (Side.NEW, Side.BASE))):
+            if TESTED_KERNEL_TIME in older - newer and "kernel_time" in newer:
+                return (
+                    f"kernel times are not compared: {names[0]}'s are of the call of DeepEP's own test, "
+                    f"{names[1]}'s of the run's own call",
+                )
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

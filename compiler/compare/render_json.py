@@ -32,6 +32,7 @@ def to_json(comparison: Comparison) -> dict[str, object]:
                 "base": _series(compared.pair.base),
                 "new": _series(compared.pair.new),
                 "changed": _differences(compared.pair.changed),
+                "cautions": list(compared.pair.cautions),
                 "figures": [_finding(finding) for finding in compared.findings],
             }
             for compared in comparison.compared

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from compiler.compare.figures import FIGURES
+from compiler.compare.figures import FIGURES, TESTED_KERNEL_TIME
 from compiler.compare.model import LeftOut, Scalar, Series, Side, Start, Tree
 from compiler.resources import host_code
 
@@ -88,7 +88,8 @@ def read_tree(path: Path, side: Side, verdicts: frozenset[str] = frozenset({"PAS
 def _series_of(
     run_dir: Path, run: Mapping[str, Any], hosts: Mapping[str, Any], judged: Mapping[str, Any]
 ) -> list[Series]:
-    from deepep_host.judge.marks import kind_of, marks_of
+    from deepep_host.judge.figures import names_own_call
+    from deepep_host.judge.marks import kind_of, marks_of, own_marks
 
     records = _records(run_dir, judged.get("result_dir"))
     metadata = [_metadata(run_dir, host["name"]) for host in run["hosts"]]
@@ -101,9 +102,10 @@ def _series_of(
             raise _UnusableError(f"results.json has more than one record of {operation}")
         seen.add(form)
         marks = tuple(marks_of(run, record))
-        figures = {
-            figure.key: float(record[figure.key]) for figure in FIGURES if _positive(record.get(figure.key))
-        }
+        values = {figure.key: record.get(figure.key) for figure in FIGURES}
+        if not names_own_call(record):
+            values[TESTED_KERNEL_TIME] = values.pop("kernel_time")
+        figures = {key: float(value) for key, value in values.items() if _positive(value)}
         moved = record.get("bytes")
         total = moved.get("global") if isinstance(moved, dict) else None
         start = Start(
@@ -112,6 +114,7 @@ def _series_of(
             float(total) if _positive(total) else None,
             _circumstances(run, record, metadata),
             marks,
+            tuple(own_marks(run, record)),
         )
         configuration = _configuration(run, record, hosts, metadata)
         configuration["nsys"] = any(kind_of(mark) == "nsys" for mark in marks)

@@ -87,8 +87,9 @@ def accept(
 def _starts(
     results: Path, plan: Mapping[str, Any], include_marked: bool
 ) -> tuple[dict[tuple[str, str], list[float]], list[str]]:
+    from deepep_host.judge.figures import OWN_CALL
     from deepep_host.judge.hardware import PREFLIGHT, read_hardware
-    from deepep_host.judge.marks import marks_of
+    from deepep_host.judge.reference import KERNEL_TIME
 
     found: dict[tuple[str, str], list[float]] = {}
     left_out = []
@@ -106,14 +107,6 @@ def _starts(
             if len(models) != 1:
                 left_out.append(f"{run['id']}: its hosts' hardware is not known, or differs: {list(models)}")
                 break
-            marks = [] if include_marked else marks_of(run, record)
-            if marks:
-                variant = f" ({record['variant']})" if record.get("variant") else ""
-                left_out.append(
-                    f"{run['id']}, {record.get('operation')}{variant}: it is marked: {'; '.join(marks)} "
-                    "(--include-marked takes it)"
-                )
-                continue
             match = {"cpu" if record.get("backend") == "gloo" else "gpu": models[0]}
             if hardware.nic_gbit_s is not None and len(names) > 1:
                 match["nic_gbit_s"] = hardware.nic_gbit_s  # type: ignore[assignment]
@@ -121,11 +114,41 @@ def _starts(
             match |= {"deep_ep": version} if version else {}
             match |= {key: record[key] for key in KEYS if record.get(key) is not None}
             match |= _derived(record)
-            for figure in FIGURES:
-                value = record.get(figure)
-                if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-                    found.setdefault((json.dumps(match), figure), []).append(float(value))
+            taken, why_not = _figures(run, record, include_marked)
+            for figure, value in taken.items():
+                of_call = {"schema": OWN_CALL} if figure == KERNEL_TIME else {}
+                found.setdefault((json.dumps(match | of_call), figure), []).append(value)
+            variant = f" ({record['variant']})" if record.get("variant") else ""
+            left_out += [f"{run['id']}, {record.get('operation')}{variant}: {text}" for text in why_not]
     return found, left_out
+
+
+def _figures(
+    run: Mapping[str, Any], record: Mapping[str, Any], include_marked: bool
+) -> tuple[dict[str, float], list[str]]:
+    """Returns the figures of a record that others may be held to, and why not the rest."""
+    from deepep_host.judge.figures import names_own_call
+    from deepep_host.judge.marks import marks_of
+    from deepep_host.judge.reference import KERNEL_TIME
+
+    found = {
+        figure: float(value)
+        for figure in FIGURES
+        if isinstance(value := record.get(figure), int | float) and not isinstance(value, bool) and value > 0
+    }
+    why_not = []
+    if KERNEL_TIME in found and not names_own_call(record):
+        del found[KERNEL_TIME]
+        why_not.append("its kernel_time is of the call of DeepEP's own test, as older programs measured it")
+    marked: dict[str, list[str]] = {}
+    for figure in found:
+        if not include_marked and (marks := marks_of(run, record, figure)):
+            marked.setdefault("; ".join(marks), []).append(figure)
+    for text, figures in marked.items():
+        what = "it" if len(figures) == len(found) else f"its {' and '.join(figures)}"
+        why_not.append(f"{what} is marked: {text} (--include-marked takes it)")
+    left = {figure for figures in marked.values() for figure in figures}
+    return {figure: value for figure, value in found.items() if figure not in left}, why_not
 
 
 def _derived(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,19 @@ from deepep_host.judge import NotAResultTreeError, judge_session, render_table  
 from deepep_host.judge.choice import chosen  # noqa: E402
 from deepep_host.judge.codes import CODES, VERDICTS, reason, verdict_of  # noqa: E402
 from deepep_host.judge.evidence import list_files  # noqa: E402
+from deepep_host.judge.figures import (  # noqa: E402
+    AS_TESTED,
+    BESIDE,
+    as_tested,
+    kernel_time,
+    stands_for,
+)
 from deepep_host.judge.hardware import PREFLIGHT, read_hardware, with_gpu  # noqa: E402
 from deepep_host.judge.junit import render_junit  # noqa: E402
 from deepep_host.judge.limits import limits_of, ratio_to_limit  # noqa: E402
 from deepep_host.judge.logs import scan_log  # noqa: E402
 from deepep_host.judge.marks import kind_of, marks_of, notes_on_marks  # noqa: E402
-from deepep_host.judge.records import HEADLINE, is_primary  # noqa: E402
+from deepep_host.judge.records import headline  # noqa: E402
 from deepep_host.judge.reference import compare_record  # noqa: E402
 from deepep_host.judge.rows import write_rows  # noqa: E402
 from deepep_host.judge.session import read_plan, write_manifest  # noqa: E402
@@ -25,17 +32,20 @@ from deepep_host.judge.summary_csv import render_csv  # noqa: E402
 from deepep_host.judge.units import bandwidth, duration  # noqa: E402
 
 __all__ = [
+    "AS_TESTED",
+    "BESIDE",
     "CODES",
-    "HEADLINE",
     "PREFLIGHT",
     "VERDICTS",
     "NotAResultTreeError",
+    "as_tested",
     "bandwidth",
     "chosen",
     "compare_record",
     "duration",
-    "is_primary",
+    "headline",
     "judge_session",
+    "kernel_time",
     "kind_of",
     "limits_of",
     "list_files",
@@ -50,6 +60,7 @@ __all__ = [
     "render_junit",
     "render_table",
     "scan_log",
+    "stands_for",
     "verdict_of",
     "with_gpu",
     "write_manifest",

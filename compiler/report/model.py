@@ -28,11 +28,16 @@ class OwnTest:
     method: str
     time_s: float | None
     parts: Mapping[str, float]
+    marks: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One operation's figures: bandwidths in GB/s, times in seconds; None where a figure does not apply."""
+    """One operation's figures: bandwidths in GB/s, times in seconds; None where a figure does not apply.
+
+    ``as_tested``: what DeepEP's own test prints for the operation, also where another form's record has it;
+    ``tested_marks`` are that one's.
+    """
 
     operation: str
     variant: str
@@ -49,6 +54,8 @@ class Record:
     kernel_time: float | None
     epilogue_time: float | None
     own_test: OwnTest | None
+    as_tested: Mapping[str, float]
+    tested_marks: Sequence[str]
     percentiles: Mapping[str, float]
     total_time: float | None
     timing: str
@@ -138,7 +145,10 @@ class Straggler:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One figure against a physical limit (``outcome`` None) or a reference value. Times in s, else GB/s."""
+    """One figure against a physical limit (``outcome`` None) or a reference value. Times in s, else GB/s.
+
+    ``primary``: it is its operation's figure, and not one of a variant or baseline beside it.
+    """
 
     run: str
     anchor: str
@@ -390,18 +400,6 @@ class Run:
         own = {record.backend for record in self.records if record.primary}
         return [r for r in self.records if r.primary or (not r.baseline and r.backend not in own)]
 
-    def as_tested(self, record: Record, key: str) -> float | None:
-        """Returns a bandwidth as DeepEP's own test counts it, for an operation that an overview shows.
-
-        The test may have the call of another form of the operation: V1's repeats a dispatch by its handle.
-        """
-        alike = (
-            r
-            for r in (record, *self.records)
-            if (r.operation, r.backend, r.baseline) == (record.operation, record.backend, record.baseline)
-        )
-        return next((value for value in (getattr(r, key) for r in alike) if value is not None), None)
-
     @property
     def only_unproven(self) -> bool:
         """Whether nothing speaks against it but that nothing proves it."""
@@ -503,6 +501,10 @@ class Host:
     facts: Mapping[str, str | None]
 
 
+LINKS = {"simple_nvl_bw": "NVLink", "simple_rdma_bw": "RDMA"}
+"""Bandwidths as DeepEP's own test counts them, as an overview heads them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A whole result tree."""
@@ -537,3 +539,14 @@ class Session:
     def repeated(self) -> Sequence[Point]:
         """The entries and points that were started more than once."""
         return [point for point in self.points if len(point.runs) > 1]
+
+    @property
+    def tested_links(self) -> Sequence[str]:
+        """The bandwidths of DeepEP's own tests that any run has."""
+        found = {key for run in self.runs for record in run.heads for key in record.as_tested}
+        return [key for key in LINKS if key in found]
+
+    @property
+    def has_baselines(self) -> bool:
+        """Whether NCCL was measured beside DeepEP."""
+        return any(record.baseline for run in self.runs for record in run.records)

@@ -25,8 +25,8 @@ from compiler import __version__
 from compiler.compare import wording
 from compiler.report import theme
 from compiler.report.evidence import spanned
-from compiler.report.host_judge import VERDICTS, bandwidth, duration, kind_of
-from compiler.report.model import Run, Session
+from compiler.report.host_judge import BESIDE, VERDICTS, bandwidth, duration, kind_of
+from compiler.report.model import LINKS, Run, Session
 from compiler.report.plots import (
     Plot,
     bandwidth_plot,
@@ -110,12 +110,8 @@ def render_page(session: Session, comparison: Comparison | None = None, prefix: 
         wording=wording,
         verdicts=VERDICTS,
         overview=overview,
-        links={
-            key: title
-            for key, title in (("simple_nvl_bw", "NVLink"), ("simple_rdma_bw", "RDMA"))
-            if any(run.as_tested(record, key) for run in session.runs for record in run.heads)
-        },
-        beside=any(record.baseline for run in session.runs for record in run.records),
+        links={key: LINKS[key] for key in session.tested_links},
+        beside=BESIDE if session.has_baselines else {},
         sweeps_plots=of_sweeps,
         plots_of=of_runs,
         packed_ids=packed_ids,

@@ -8,11 +8,11 @@ from typing import Any
 
 from compiler.report.host_judge import (
     compare_record,
-    is_primary,
     limits_of,
     marks_of,
     ratio_to_limit,
     read_hardware,
+    stands_for,
     with_gpu,
 )
 from compiler.report.model import Ratio
@@ -36,21 +36,22 @@ def ratios(
     limits = limits_of(hardware)
     for record in records:
         name = _name(record)
-        marks = marks_of(planned, record)
-        primary, baseline = is_primary(record), record.get("baseline") is True
+        baseline = record.get("baseline") is True
         for figure, limit in limits.items():
             share = ratio_to_limit(figure, record.get(figure), limits)
             if share is not None:
                 value, source = float(record[figure]), limit.source
                 yield Ratio(
                     run, anchor, name, figure, value, "limit", limit.rate, share, None, None, source,
-                    primary, baseline, marks,
+                    stands_for(record, figure, records), baseline,
+                    marks_of(planned, record, figure),
                 )  # fmt: skip
         for one in compare_record(record, hardware, references):
             yield Ratio(
                 run, anchor, name, one["figure"], one["value"], "reference", one["reference"], one["ratio"],
-                one["tolerance"], one["outcome"], one["source"], primary, baseline,
-                marks,
+                one["tolerance"], one["outcome"], one["source"],
+                stands_for(record, one["figure"], records), baseline,
+                marks_of(planned, record, one["figure"]),
             )  # fmt: skip
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler.report.host_judge import marks_of
+from compiler.report.host_judge import AS_TESTED, as_tested, kernel_time, marks_of
 from compiler.report.model import OwnTest, RankTime, Record
 from compiler.report.values import mapping, number, objects, text
 
 _PERCENTILES = ("min", "p50", "p90", "p95", "p99", "max")
 
 
-def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
-    """Returns what the page shows of a record, whatever that holds; ``run`` is its run in the plan."""
+def read_record(
+    record: Mapping[str, Any], records: Sequence[Mapping[str, Any]], run: Mapping[str, Any]
+) -> Record:
+    """Returns what the page shows of a record, whatever that holds.
+
+    ``records`` are all of its run, ``run`` is that in the plan.
+    """
     times = mapping(record.get("time_s"))
     checked = mapping(record.get("correctness"))
     ranks = []
@@ -24,6 +29,7 @@ def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
     total = number(mapping(record.get("bytes")).get("global"))
     notes = record.get("notes")
     marks = marks_of(run, record)
+    tested = as_tested(record, records)
     return Record(
         operation=text(record.get("operation")) or "all",
         variant=text(record.get("variant")),
@@ -37,9 +43,11 @@ def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
         simple_rdma_bw=number(record.get("simple_rdma_bw")),
         wire_nvl_bw=number(record.get("wire_nvl_bw")),
         wire_rdma_bw=number(record.get("wire_rdma_bw")),
-        kernel_time=number(record.get("kernel_time")),
+        kernel_time=number(kernel_time(record)),
         epilogue_time=number(record.get("epilogue_time")),
-        own_test=_own_test(record.get("own_test")),
+        own_test=_own_test(record.get("own_test"), marks_of(run, record, AS_TESTED[0])),
+        as_tested={key: value for key in AS_TESTED if (value := number(tested.get(key))) is not None},
+        tested_marks=marks_of(run, tested, AS_TESTED[0]),
         percentiles={key: value for key in _PERCENTILES if (value := number(times.get(key))) is not None},
         total_time=number(record.get("total_time")),
         timing=text(record.get("timing")),
@@ -53,11 +61,13 @@ def read_record(record: Mapping[str, Any], run: Mapping[str, Any]) -> Record:
     )
 
 
-def _own_test(value: object) -> OwnTest | None:
+def _own_test(value: object, marks: Sequence[str]) -> OwnTest | None:
     if not isinstance(value, dict):
         return None
     parts = {str(key): found for key, part in mapping(value.get("parts")).items() if (found := number(part))}
-    return OwnTest(text(value.get("call")), text(value.get("method")), number(value.get("seconds")), parts)
+    return OwnTest(
+        text(value.get("call")), text(value.get("method")), number(value.get("seconds")), parts, marks
+    )
 
 
 def _checked(checked: Mapping[str, Any]) -> str:

@@ -127,7 +127,7 @@ def _run(
     values = planned.get("foreign_records")
     if values is None:
         values = objects(read_json(results / "results.json")) if results else []
-    records = [read_record(value, planned) for value in values]
+    records = [read_record(value, values, planned) for value in values]
     counts = judged["verdict"] in ("PASS", "UNVERIFIED")
     links = matrices.read_links(results / "links.json", judged["world_size"]) if results else None
     # Between processes of one machine a slow link is only how busy that was.

@@ -109,6 +109,52 @@ def test_marks_of_starts_are_a_caution(tmp_path: Path, capsys: pytest.CaptureFix
         assert "2 of 5 starts of NEW are marked: GPU 0 of node1" in capsys.readouterr().out
 
 
+def test_marks_of_deepeps_own_test_are_a_caution_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = "GPU 0 of node1 was throttled: power cap"
+    base = make_tree(tmp_path / "base", {"A": DISPATCH}, session="base")
+    new = make_tree(
+        tmp_path / "new", {"A": DISPATCH}, session="new",
+        change_record=lambda record: record.update(own_test={"marks": [mark]}),
+    )  # fmt: skip
+    _, value = compared(base, new, capsys)
+    assert value["pairs"][0]["new"]["marks"] == []
+    assert value["pairs"][0]["cautions"] == [
+        f"NVLink and RDMA bandwidth of 5 of 5 starts of NEW are marked: {mark}"
+    ]
+
+
+def test_kernel_times_of_another_call_are_another_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the first format of records they are of the call of DeepEP's own test."""
+
+    def tree(name: str, schema: int, kernel: float) -> Path:
+        times = iter(spaced(kernel, 0.005, 5))
+        return make_tree(
+            tmp_path / name, {"A": DISPATCH}, session=name,
+            change_record=lambda record: record.update(schema=schema, kernel_time=next(times)),
+        )  # fmt: skip
+
+    older, newer = tree("older", 1, 0.002), tree("newer", 2, 0.003)
+    for base, new, says in (
+        (older, newer, "BASE's are of the call of DeepEP's own test, NEW's of the run's own call"),
+        (newer, older, "NEW's are of the call of DeepEP's own test, BASE's of the run's own call"),
+    ):
+        code, value = compared(base, new, capsys)
+        assert code == exit_codes.OK
+        assert {figure for _, figure in verdicts(value)} == {"deepep_time", "global_bw"}
+        assert value["pairs"][0]["cautions"] == [f"kernel times are not compared: {says}"]
+    for base, new, figure in (
+        (older, tree("old", 1, 0.003), "tested_kernel_time"),
+        (newer, tree("new", 2, 0.005), "kernel_time"),
+    ):
+        code, value = compared(base, new, capsys)
+        assert (code, verdicts(value)["dispatch", figure]) == (exit_codes.REGRESSION, "worse")
+        assert value["pairs"][0]["cautions"] == []
+
+
 @pytest.mark.parametrize("known_by", ["plan", "record"])
 def test_what_ran_under_nsys_is_no_counterpart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], known_by: str

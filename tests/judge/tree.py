@@ -146,7 +146,7 @@ def make_record(run: dict[str, Any], operation: str) -> dict[str, Any]:
             }
         )
     return {
-        "schema": 1,
+        "schema": 2,
         "global_bw": sent / time_s / 1e9,
         "deepep_time": time_s,
         "simple_rdma_bw": None,

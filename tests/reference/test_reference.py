@@ -133,6 +133,30 @@ def test_what_is_marked_is_accepted_only_on_request(tmp_path: Path) -> None:
     assert {one["starts"] for one in read_file(target)["reference"]} == {3}
 
 
+def test_each_figure_is_accepted_for_what_it_is_of(tmp_path: Path) -> None:
+    """Marks of DeepEP's own test are of its bandwidth alone; older kernel times are of another call."""
+    runs = [make_run(f"{name}/0") for name in ("New", "Old")]
+    tree = write_tree(tmp_path / "tree", runs)
+    write_reports(tree)
+    figures = {"kernel_time": 0.003, "simple_nvl_bw": 250.0, "stand_in": False}
+    for run, values in zip(runs, ({"own_test": {"marks": ["it was throttled"]}}, {"schema": 1}), strict=True):
+        change_json(
+            tree / run["id"] / result_dir(run) / "results.json",
+            lambda records, values=values: records[0].update(figures | values),
+        )
+
+    done = _accept(tree, "-o", tmp_path / "own.toml")
+
+    found = {
+        one["figure"]: (one["starts"], one["match"].get("schema"))
+        for one in read_file(tmp_path / "own.toml")["reference"]
+        if one["match"]["operation"] == "dispatch"
+    }
+    assert found == {"deepep_time": (2, None), "kernel_time": (1, 2), "simple_nvl_bw": (1, None)}
+    assert "New/0, dispatch: its simple_nvl_bw is marked: it was throttled" in done.stdout
+    assert "Old/0, dispatch: its kernel_time is of the call of DeepEP's own test" in done.stdout
+
+
 def test_nothing_to_accept_is_said(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree", [make_run()])
     done = _accept(tmp_path / "tree", "-o", tmp_path / "own.toml")

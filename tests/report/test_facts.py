@@ -228,6 +228,30 @@ num_ranks = 4
         run = _summary(tmp_path)["runs"][0]
         assert (run["verdict"], run["reasons"][0]["code"] if run["reasons"] else None) == (verdict, code)
 
+    def test_what_deepeps_test_prints_is_listed_whichever_form_it_calls(self, tmp_path: Path) -> None:
+        """V1's test repeats a dispatch by its cached handle: a variant, whose other figures stay aside."""
+        run = _v1()
+        _gpu_tree(tmp_path / "tree", [run])
+
+        def as_v1(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            dispatch, combine = records
+            cached = dispatch | {"variant": "cached", "primary": False, "simple_nvl_bw": 250.0}
+            cached["own_test"] = {"call": "cached handle", "parts": {}, "marks": [TestMarks.THROTTLED]}
+            return [dispatch | {"variant": "counts"}, cached, combine]
+
+        change_json(tmp_path / "tree/Tests.1/0" / result_dir(run) / "results.json", as_v1)
+        one = self.REFERENCE.partition("[[reference]]")[2]
+        tested = one.replace("deepep_time", "simple_nvl_bw").replace("0.004", "250.0")
+        write(tmp_path / "own.toml", f"{self.REFERENCE}\n[[reference]]{tested}")
+        write_reports(tmp_path / "tree", references=[tmp_path / "own.toml"])
+        page = (tmp_path / "tree/gpu.html").read_text()
+        rows = page.partition('id="good"')[2].partition("</section>")[0].split("<tr>")[2:]
+        listed = [("dispatch (cached)" in row, "NVLink, as" in row, "throttled" in row) for row in rows]
+        assert sorted(listed) == [(False, False, False), (True, True, True)]
+        overview = page.partition('id="runs"')[2].partition("</section>")[0]
+        assert overview.count("throttled</span>") == 1
+        assert "While DeepEP's own test was measured:</strong> GPU 3" in page
+
 
 class TestStarts:
     @staticmethod
@@ -557,5 +581,9 @@ def test_baselines_stand_beside_and_never_instead(tmp_path: Path, open_page: Ope
     assert (tmp_path / "junit.xml").read_text().count("<testcase") == 2
     page = open_page(tmp_path / "gpu.html")
     assert page.locator(".runs td.operation").all_inner_texts() == ["dispatch", "combine"]
-    assert "4.00 ms" in page.locator(".runs td[data-label='NCCL, alone']").first.inner_text()
+    assert "4.00 ms" in page.locator(".runs td[data-label='NCCL alone']").first.inner_text()
     assert page.locator("#details .tag", has_text="baseline").count() == 1
+    assert "marks: the same bytes in NCCL's time" in page.inner_text("#plots, main")
+    markdown = (tmp_path / "summary.md").read_text()
+    assert "| time (median) | NCCL alone | NCCL, gather |" in markdown
+    assert "| dispatch | 10.00 GB/s | 4.00 ms | 4.00 ms | - |" in markdown

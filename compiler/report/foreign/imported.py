@@ -13,9 +13,8 @@ from compiler.report import facts
 from compiler.report.foreign import bundled, cloudai, deepep_tests
 from compiler.report.foreign.model import ForeignRun, ForeignTree, Problem
 from compiler.report.host_judge import (
-    HEADLINE,
     VERDICTS,
-    marks_of,
+    headline,
     notes_on_marks,
     reason,
     render_csv,
@@ -29,7 +28,6 @@ from compiler.report.host_judge import (
 from compiler.report.markdown import render_markdown
 from compiler.report.page import render_page
 from compiler.report.tree import read_session, with_files
-from compiler.report.values import number
 
 _SAFE = re.compile(r"[^A-Za-z0-9._/-]+")
 _LARGEST = 256 << 20
@@ -139,17 +137,8 @@ def _judged(run: ForeignRun, unproven: Problem) -> dict[str, Any]:
         "ended_at": None,
         "duration_s": None,
         "result_dir": run.result_dir,
-        "operations": [
-            {key: _plain(record.get(key)) for key in HEADLINE} | {"marks": marks_of({}, record)}
-            for record in run.records
-        ],
+        "operations": headline({}, run.records),
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return number(value)
-    return value if isinstance(value, str | int | bool) else None
 
 
 def _safe(run: str) -> str:

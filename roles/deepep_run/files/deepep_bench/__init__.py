@@ -5,4 +5,4 @@ nothing else. Data flows one way: config -> routing and tokens -> mode (dispatch
 checks against the reference -> timing -> report.
 """
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2

@@ -7,12 +7,12 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405
 
 from .codes import CODES, FAIL, INVALID, NOT_RUN, PASS, TIMEOUT, UNVERIFIED
-from .records import is_primary
+from .figures import AS_TESTED, as_tested, is_primary
 
 ERRORS = ("host-lost", "start-failed", "state-missing", "state-unreadable", "still-running", "judge-error")
 """Causes that lie with the hosts or the tree, not with the benchmark: JUnit's errors instead of failures."""
 
-_FIGURES = ("global_bw", "deepep_time", "simple_nvl_bw", "simple_rdma_bw")
+_FIGURES = ("global_bw", "deepep_time")
 
 
 def render_junit(summary: Mapping[str, Any]) -> str:
@@ -61,6 +61,10 @@ def _case(run: Mapping[str, Any], operation: str, record: Mapping[str, Any]) -> 
         element.text = _text("\n".join(_line(entry) for entry in reasons))
     properties = [("verdict", run["verdict"]), ("backend", record.get("backend") or run["backend"])]
     properties += [(key, record[key]) for key in _FIGURES if record.get(key) is not None]
+    tested = as_tested(record, run["operations"]) if record else record
+    properties += [(key, tested[key]) for key in AS_TESTED if tested.get(key) is not None]
+    if tested is not record:
+        properties.append(("simple_bw_of", tested.get("variant")))
     if run["stand_in"]:
         properties.append(("stand_in", "a CPU stand-in: not DeepEP's figures"))
     holder = SubElement(case, "properties")

@@ -5,10 +5,11 @@ The program says so of its GPUs (throttled, shared, conditions unknown); the pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .codes import printable
+from .figures import AS_TESTED, OWN_CALL, format_of
 
 UNDER_NSYS = "measured under nsys, which slows the program"
 
@@ -20,9 +21,15 @@ _KINDS = (
 )
 
 
-def marks_of(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
-    """Returns the marks of a record of a planned run, each once."""
+def marks_of(run: Mapping[str, Any], record: Mapping[str, Any], figure: str = "deepep_time") -> list[str]:
+    """Returns the marks of a figure of a planned run's record, each once.
+
+    What DeepEP's own test prints is measured apart and has its own; in the first format one list is of both.
+    """
     told = record.get("marks")
+    if figure in AS_TESTED and format_of(record) >= OWN_CALL:
+        own_test = record.get("own_test")
+        told = own_test.get("marks") if isinstance(own_test, Mapping) else None
     marks = [printable(str(mark)) for mark in told] if isinstance(told, list) else []
     if profiled(run) and not any(kind_of(mark) == "nsys" for mark in marks):
         marks.append(UNDER_NSYS)
@@ -41,21 +48,35 @@ def kind_of(mark: str) -> str:
     return next((kind for kind, word in _KINDS if word in mark), "marked")
 
 
-def notes_on_marks(run: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def notes_on_marks(run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields a sentence for each kind of mark, with the operations that it concerns.
 
     Of marks that say alike of every GPU one stands for all.
     """
+    of_records = [(_name(record), marks_of(run, record)) for record in records]
+    yield from _notes("while it was measured", of_records)
+    apart = [(_name(record), own_marks(run, record)) for record in records if record.get("own_test")]
+    yield from _notes("while DeepEP's own test was measured", apart)
+
+
+def own_marks(run: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """Returns the marks of what DeepEP's own test prints, without those of the whole record."""
+    known = marks_of(run, record)
+    return [mark for mark in marks_of(run, record, AS_TESTED[0]) if mark not in known]
+
+
+def _notes(when: str, of_records: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
     found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-    total = 0
-    for record in records:
-        total += 1
-        variant = record.get("variant")
-        name = f"{record.get('operation')}" + (f" ({variant})" if variant else "")
-        for mark in marks_of(run, record):
+    for name, told in of_records:
+        for mark in told:
             marks, names = found.setdefault(kind_of(mark), ({}, {}))
             marks[mark] = names[name] = None
     for marks, names in found.values():
-        where = "" if len(names) == total else f" ({', '.join(names)})"
+        where = "" if len(names) == len(of_records) else f" ({', '.join(names)})"
         more = f", and {len(marks) - 1} more such" if len(marks) > 1 else ""
-        yield f"while it was measured{where}: {next(iter(marks))}{more}"
+        yield f"{when}{where}: {next(iter(marks))}{more}"
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    variant = record.get("variant")
+    return f"{record.get('operation')}" + (f" ({variant})" if variant else "")

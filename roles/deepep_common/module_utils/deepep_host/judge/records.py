@@ -8,6 +8,7 @@ from typing import Any
 
 from .codes import Reason, reason
 from .evidence import Evidence, Unreadable
+from .figures import is_primary, kernel_time
 from .limits import Limit
 from .marks import marks_of
 
@@ -136,15 +137,14 @@ def check_records(evidence: Evidence, results: Results, limits: Mapping[str, Lim
     return sorted(reasons, key=lambda r: r["code"] != "wrong-data")
 
 
-def is_primary(record: Mapping[str, Any]) -> bool:
-    """Whether a record is the figure of its operation; further variants and baselines stand beside it."""
-    return record.get("primary") is not False and record.get("baseline") is not True
-
-
 def headline(run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns what the summary repeats of each record; a value that is no plain JSON value becomes null."""
     return [
-        {**{key: _plain(record.get(key)) for key in HEADLINE}, "marks": marks_of(run, record)}
+        {
+            **{key: _plain(record.get(key)) for key in HEADLINE},
+            "kernel_time": _plain(kernel_time(record)),
+            "marks": marks_of(run, record),
+        }
         for record in records
     ]
 
