@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from compiler.report.host_judge import VERDICTS, bandwidth, duration
-from compiler.report.model import Run, Session
+from compiler.report.host_judge import BESIDE, VERDICTS, bandwidth, duration
+from compiler.report.model import LINKS, Run, Session
 
 MOST_ROWS = 200
 """Runs listed; a pull request's comment has a limit."""
@@ -28,12 +28,15 @@ def render_markdown(session: Session, comparison: str | None = None) -> str:
     lines += [f"> {escape(note)}" for note in _notes(session)]
     lines += [""] if lines[-1].startswith(">") else []
     if session.runs:
-        lines.append("| run | verdict | backend | operation | global bandwidth | time (median) |")
-        lines.append("| --- | --- | --- | --- | ---: | ---: |")
+        beside = BESIDE if session.has_baselines else {}
+        tested = {key: LINKS[key] for key in session.tested_links}
+        figures = ["global bandwidth", "time (median)", *tested.values(), *beside.values()]
+        lines.append(f"| run | verdict | backend | operation | {' | '.join(figures)} |")
+        lines.append("| --- | --- | --- | --- |" + " ---: |" * len(figures))
         for run in session.runs[:MOST_ROWS]:
-            lines += _rows(run)
+            lines += _rows(run, list(tested), list(beside))
         if len(session.runs) > MOST_ROWS:
-            lines.append(f"| … and {len(session.runs) - MOST_ROWS} more | | | | | |")
+            lines.append(f"| … and {len(session.runs) - MOST_ROWS} more |" + " |" * (3 + len(figures)))
         lines.append("")
     lines += _starts(session)
     for run in [run for run in session.runs if run.reasons][:MOST_ROWS]:
@@ -92,7 +95,7 @@ def _before(session: Session) -> list[str]:
     return ["**Hosts before the runs:**", "", *lines, ""] if lines else []
 
 
-def _rows(run: Run) -> list[str]:
+def _rows(run: Run, tested: Sequence[str], beside: Sequence[str]) -> list[str]:
     rows = []
     for number, record in enumerate((run.heads if run.counts else []) or [None]):
         first = number == 0
@@ -104,6 +107,11 @@ def _rows(run: Run) -> list[str]:
             escape(record.name) if record else "\N{EN DASH}",
             bandwidth(record.global_bw) if record else "\N{EN DASH}",
             duration(record.deepep_time, "µs") if record else "\N{EN DASH}",
+            *(bandwidth(record.as_tested.get(key)) if record else "\N{EN DASH}" for key in tested),
+            *(
+                duration(run.baseline(record.operation, variant), "µs") if record else "\N{EN DASH}"
+                for variant in beside
+            ),
         ]
         rows.append("| " + " | ".join(cells) + " |")
     return rows

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.compare.spread import by_host
-from compiler.report.host_judge import kind_of
+from compiler.report.host_judge import BESIDE, kind_of
 from compiler.report.model import Record, Repeated, Run, Sweep
 from compiler.report.spread import LINKS
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
+_NCCL_SYMBOLS = ("x", "circle")
 _PATTERNS = ("", "/", ".", "x")
 _HOVER_LIMIT = 40
 MOST_BARS = 24
@@ -70,10 +71,15 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
                 "textposition": "auto",
                 "cliponaxis": False,
                 "hovertemplate": "%{y}<br>%{x:.4g} GB/s<extra>" + _plain(operation) + "</extra>",
+                "offsetgroup": operation,
             }
         )
+    beside = _nccl_traces(shown, operations, labels)
+    traces += beside
     layout = {
         "barmode": "group",
+        "scattermode": "group",
+        "scattergap": 0.35,
         "bargap": 0.35,
         "xaxis": {"title": {"text": "Global bandwidth, GB/s"}, "rangemode": "tozero"},
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
@@ -84,10 +90,53 @@ def bandwidth_plot(runs: Sequence[Run]) -> Plot | None:
     summary = f"Global bandwidth of {len(shown)} runs; the highest is {best[0]:.3g} GB/s in {best[1]}."
     if left_out > 0:
         summary += f" {left_out} more runs stand in the table."
+    title = "Bandwidth by operation and run"
+    if beside:
+        title += "; marks: the same bytes in NCCL's time"
+        summary += " Marks show the same bytes in the time that NCCL took, alone and with gather and scatter."
     height = 110 + max(64, 26 * len(operations) + 14) * len(shown)
-    return Plot(
-        "bandwidth", "Bandwidth by operation and run", summary, {"data": traces, "layout": layout}, height
-    )
+    return Plot("bandwidth", title, summary, {"data": traces, "layout": layout}, height)
+
+
+def _nccl_traces(
+    runs: Sequence[Run], operations: Sequence[str], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Returns a mark on each bar for each of NCCL's times: the operation's bytes over that time.
+
+    NCCL may send other bytes for the same tokens (scales, LogFMT): marks and bars are to each other as times.
+    """
+    traces: list[dict[str, Any]] = []
+    for symbol, (variant, title) in zip(_NCCL_SYMBOLS, BESIDE.items(), strict=True):
+        for operation in operations:
+            values = [_beside(run, operation, variant) for run in runs]
+            if any(values):
+                traces.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "name": title,
+                        "legendgroup": variant,
+                        "showlegend": not any(trace["legendgroup"] == variant for trace in traces),
+                        "x": values,
+                        "y": labels,
+                        "orientation": "h",
+                        "offsetgroup": operation,
+                        "meta": {"ink": "text"},
+                        "customdata": [run.anchor for run in runs],
+                        "marker": {"symbol": symbol, "size": 9},
+                        "hovertemplate": f"%{{y}}<br>%{{x:.4g}} GB/s in the time of {title}"
+                        f"<extra>{_plain(operation)}</extra>",
+                    }
+                )
+    return traces
+
+
+def _beside(run: Run, operation: str, variant: str) -> float | None:
+    record = next((one for one in run.heads if one.name == operation), None)
+    time = run.baseline(record.operation, variant) if record else None
+    if record is None or not record.global_bw or not record.deepep_time or not time:
+        return None
+    return record.global_bw * record.deepep_time / time
 
 
 def ways_plot(run: Run) -> Plot | None:

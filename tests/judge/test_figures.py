@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from deepep_host.judge import judge_session
+from deepep_host.judge import judge_session, render_table
 from deepep_host.judge.figures import as_tested, kernel_time, stands_for
 from deepep_host.judge.hardware import Hardware
 from deepep_host.judge.marks import marks_of, notes_on_marks
@@ -72,6 +72,23 @@ def test_junit_has_what_deepeps_test_prints(tmp_path: Path) -> None:
     dispatch, combine = found["dispatch"], found["combine"]
     assert (dispatch["simple_nvl_bw"], dispatch["simple_bw_of"]) == ("250.0", "cached")
     assert (combine["simple_nvl_bw"], combine.get("simple_bw_of")) == ("350.0", None)
+
+
+def test_the_terminal_has_nccl_beside(tmp_path: Path) -> None:
+    summary = judge_session(_tree(tmp_path))
+    wide = render_table(summary, 100).splitlines()
+    assert max(map(len, wide[:4])) <= 100
+    assert wide[0].endswith("NCCL alone  NCCL, gather")
+    assert [line.split()[-6:] for line in wide[2:3]] == [["4.00", "ms", "4.00", "ms", "4.00", "ms"]]
+    assert [line.split()[-4:] for line in wide[3:4]] == [["6.00", "ms", "6.00", "ms"]]
+    narrow = render_table(summary, 80).splitlines()
+    assert "NCCL" not in narrow[0]
+    assert "    dispatch beside: NCCL alone 4.00 ms; NCCL, gather 4.00 ms" in narrow
+    assert "    combine beside: NCCL alone 6.00 ms" in narrow
+
+
+def test_without_a_baseline_nothing_stands_beside(tmp_path: Path) -> None:
+    assert "NCCL" not in render_table(judge_session(write_tree(tmp_path, [make_run()])), 100)
 
 
 @pytest.mark.parametrize(("schema", "own"), [({"schema": 1}, False), ({"schema": 2}, True), ({}, True)])

@@ -230,7 +230,7 @@ def test_the_bundled_program_started_by_hand(tmp_path: Path) -> None:
     assert {one["expected"] for one in limits} == {450.0}, "by the GPU that the records name"
     assert any(one["against"] == "reference" for one in summary["report"]["ratios"])
     markdown = (tmp_path / "out" / "summary.md").read_text()
-    assert "gather" not in markdown
+    assert "(gather" not in markdown
     page = (tmp_path / "out" / "2026-11-26-x2.html").read_text()
     assert "NCCL alone" in page
     assert "started by hand" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -12,7 +13,7 @@ from compiler.report.host_judge import judge_session, read_plan
 from compiler.report.model import Session
 from compiler.report.plots import bandwidth_plot, expert_plot, rank_plot, traffic_plot
 from compiler.report.tree import read_session
-from tests.judge.tree import make_run, result_dir, write, write_tree
+from tests.judge.tree import change_json, make_run, result_dir, write, write_tree
 
 
 def _session(top: Path) -> Session:
@@ -38,6 +39,28 @@ def test_bandwidth_shows_each_record(session: Session) -> None:
     shown = {trace["name"]: dict(zip(trace["y"], trace["x"], strict=True)) for trace in plot.figure["data"]}
     assert shown["dispatch"] == {"A/0": pytest.approx(10.0), "B/0": pytest.approx(10.0)}
     assert shown["combine"]["B/0"] == pytest.approx(40e6 / 0.006 / 1e9)
+
+
+def test_nccl_is_marked_on_the_bars_of_what_it_stands_beside(tmp_path: Path) -> None:
+    run = make_run()
+    write_tree(tmp_path, [run])
+
+    def add(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        nccl: dict[str, Any] = {"primary": False, "baseline": True, "global_bw": 20.0}
+        nccl["bytes"] = records[0]["bytes"] | {"global": 2 * records[0]["bytes"]["global"]}
+        return [*records, *(records[0] | nccl | {"variant": one} for one in ("alltoall", "gather_scatter"))]
+
+    change_json(tmp_path / run["id"] / result_dir(run) / "results.json", add)
+    plot = bandwidth_plot(_session(tmp_path).runs)
+    assert plot is not None
+    go.Figure(plot.figure)
+    marks = [trace for trace in plot.figure["data"] if trace["type"] == "scatter"]
+    assert [(mark["name"], mark["offsetgroup"]) for mark in marks] == [
+        ("NCCL alone", "dispatch"), ("NCCL, gather", "dispatch"),
+    ]  # fmt: skip
+    # In the same time the same bytes are the same bandwidth, although NCCL itself sent twice of them.
+    assert [mark["x"] for mark in marks] == [[pytest.approx(10.0)]] * 2
+    assert len({mark["marker"]["symbol"] for mark in marks}) == 2
 
 
 def test_ranks_show_median_and_range_in_ms(session: Session) -> None:

@@ -45,8 +45,9 @@
         trace.colorbar.title.font = { color: theme.muted, size: 12 };
         continue;
       }
-      const color = theme[`series${trace.meta.series % 3}`];
+      const color = theme[trace.meta.ink ?? `series${trace.meta.series % 3}`];
       trace.marker = { ...trace.marker, color };
+      if (trace.meta.ink) trace.marker.line = { width: 1, color: theme.card };
       if (trace.line) trace.line = { ...trace.line, color };
       if (trace.marker.pattern) trace.marker.pattern = { ...trace.marker.pattern, fgcolor: theme.card, fillmode: "overlay" };
       if (trace.error_y) trace.error_y.color = color;

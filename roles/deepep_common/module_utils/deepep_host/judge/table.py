@@ -8,22 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .codes import COMPLETED, VERDICTS, printable
-from .records import is_primary
+from .figures import BESIDE, baseline_time, is_primary
 from .units import bandwidth, duration
 
 _GAP = "  "
+_OWN = 6
+"""Columns of a record's own; those after them are of what stands beside it."""
 
 
 def render_table(summary: Mapping[str, Any], width: int | None = None) -> str:
     """Returns the summary as plain text, at most ``width`` columns wide (default: the terminal's).
 
-    One line per run and operation with verdict, backend and figures; below a run that is not PASS stands
-    its cause, below any run what there is to know of it. Then what independent starts of one entry gave
+    One line per run and operation with verdict, backend and figures, beside them the times of NCCL (on a line
+    of their own where they do not fit); below a run that is not PASS stands its cause, below any run what
+    there is to know of it. Then what independent starts of one entry gave
     together, if the report has worked it out. Says so where figures are a stand-in's.
     """
     columns = max(width or shutil.get_terminal_size((100, 24)).columns, 40)
     lines: list[str] = []
-    for line, hang in _body(summary):
+    for line, hang in _body(summary, columns):
         lines += (
             textwrap.wrap(line, columns, subsequent_indent=" " * hang, break_on_hyphens=False)
             if hang
@@ -39,15 +42,22 @@ def render_table(summary: Mapping[str, Any], width: int | None = None) -> str:
     return "\n".join([*(line.rstrip() for line in lines), "", *notes]) + "\n"
 
 
-def _body(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _body(summary: Mapping[str, Any], columns: int) -> list[tuple[str, int]]:
     """Returns lines with the indent of their continuation; 0 for lines of the table itself."""
-    header = ["run", "verdict", "backend", "operation", "global bandwidth", "time (median)"]
+    header = ["run", "verdict", "backend", "operation", "global BW", "median", *BESIDE.values()]
     groups = [(run, _rows(run)) for run in summary["runs"]]
     rows = [header, *(row for _, rows in groups for row in rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    beside = any(row[_OWN:] != [""] * len(BESIDE) for row in rows[1:])
+    fits = sum(widths) + len(_GAP) * (len(widths) - 1) <= columns
+    widths = widths if beside and fits else widths[:_OWN]
     out = [(_line(header, widths), 0), (_line(["-" * width for width in widths], widths), 0)]
     for run, rows_of_run in groups:
-        out += [(_line(row, widths), 0) for row in rows_of_run]
+        for row in rows_of_run:
+            out.append((_line(row, widths), 0))
+            if any(row[len(widths) :]):
+                told = (f"{name} {time}" for name, time in zip(BESIDE.values(), row[_OWN:]) if time)
+                out.append((f"    {row[3]} beside: {'; '.join(told)}", 6))
         if run["reasons"]:
             cause = run["reasons"][0]
             place = f" [{run['run']}/{cause['file']}{':' + str(cause['line']) if cause['line'] else ''}]"
@@ -83,9 +93,15 @@ def _rows(run: Mapping[str, Any]) -> list[list[str]]:
                 _operation(operation),
                 bandwidth(operation.get("global_bw")),
                 duration(operation.get("deepep_time")),
+                *(_beside(run, operation, variant) for variant in BESIDE),
             ]
         )
     return rows
+
+
+def _beside(run: Mapping[str, Any], record: Mapping[str, Any], variant: str) -> str:
+    found = baseline_time(record.get("operation"), variant, run["operations"]) if record else None
+    return duration(found) if found is not None else ""
 
 
 def _starts(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -115,8 +131,11 @@ def _operation(record: Mapping[str, Any]) -> str:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    right = (4, 5)
-    padded = [cell.rjust(widths[i]) if i in right else cell.ljust(widths[i]) for i, cell in enumerate(cells)]
+    """Returns the cells that there are widths for."""
+    padded = [
+        cell.rjust(width) if number > 3 else cell.ljust(width)
+        for number, (cell, width) in enumerate(zip(cells, widths))
+    ]
     return _GAP.join(padded)
 
 
