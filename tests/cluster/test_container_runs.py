@@ -17,7 +17,7 @@ from tests.e2e.conftest import COMPILER
 pytestmark = pytest.mark.cluster
 
 ARCHIVE = "/srv/image.tar"
-"""Where each host has the image, as an archive of docker save; staging from a registry: tests/image."""
+"""Where each host has the image, as an archive of docker save."""
 
 WORK_DIR = "/var/tmp/deepep-containers"  # noqa: S108 - of the lab's hosts
 TORCH = (REPOSITORY / ".venv-torch").resolve()
@@ -57,7 +57,7 @@ def lab() -> Iterator[Lab]:
     need_lab()
     if not TORCH.exists():
         pytest.skip("no .venv-torch: make .venv-torch")
-    with Lab(2) as lab:
+    with Lab(2, registry=True) as lab:
         yield lab
 
 
@@ -99,23 +99,43 @@ def run(lab: Lab, folder: Path, scenario: Path, variables: dict[str, Any], code:
     return session / "T" / "0"
 
 
-def test_the_bundled_program_passes_in_podman_on_two_hosts(lab: Lab, tmp_path: Path) -> None:
-    image = put(lab, tmp_path)
+def test_the_bundled_program_passes_in_podman_on_two_hosts_once_the_registry_is_back(
+    lab: Lab, tmp_path: Path
+) -> None:
+    registry = lab.registry
+    assert registry is not None
+    image = images.frame(tmp_path / "image.tar", "team/deepep:1")
+    registry.push(tmp_path / "image.tar", "team/deepep:1")
+    registry.stop()
+    reference = f"{registry.NAME}/team/deepep:1"
     variables = {
         **COMMON,
         "deepep_python": str(TORCH / "bin" / "python"),
         "deepep_backend": "gloo",
         "deepep_gpus_per_node": 1,
         "deepep_master_interface": "eth0",
+        "deepep_registries": [
+            {"registry": registry.NAME, "username": registry.USER, "password": registry.PASSWORD}
+        ],
     }
-    folder = run(lab, tmp_path, write(tmp_path, "bundled"), variables, 0)
+    scenario = write(tmp_path, "bundled", docker_image_url=reference)
+    folder = run(lab, tmp_path, scenario, variables, 3)
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert verdict["verdict"] == "NOT_RUN", verdict
+    assert registry.NAME in verdict["reasons"][0]["text"], verdict
+    # What became of the image then is not what becomes of it now.
+    registry.start()
+    before = registry.position()
+    done = lab.controller.run(COMPILER, "run", "--resume", folder.parents[1], timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((folder / "verdict.json").read_text())
     assert verdict["verdict"] == "PASS", verdict
+    assert any(request.is_blob for request in registry.requests(before))
     for host in lab.hosts:
         looked = json.loads((folder.parents[1] / "preflight" / f"{host.name}.json").read_text())["checks"]
         (line,) = [line for line in looked if line["name"] == "image"]
         assert (line["result"], line["runs"]) == ("pass", ["T/0"]), line
-        assert f"{ARCHIVE}: Python 3" in line["text"] and ", torch 2." in line["text"]
+        assert f"{reference}: Python 3" in line["text"] and ", torch 2." in line["text"]
         record = json.loads((folder / "logs" / f"{host.name}.container.json").read_text())
         assert record["image_id"] == image
         assert record["inside"]["executable"] == str(TORCH / "bin" / "python")

@@ -352,7 +352,7 @@ def test_hosts_that_cannot_reach_each_other_get_it_through_the_controller(
     assert len(staging.notes()) == 3
     assert set(blobs(registry, before).values()) == {1}
     assert staging.events("relay")
-    assert not list((staging.session / ".state/images").glob("*.file"))
+    assert not list((staging.session / ".state/images").rglob("*.file"))
 
 
 @pytest.mark.parametrize("become", [pytest.param(False, marks=pytest.mark.slow), True])
@@ -475,7 +475,7 @@ def test_the_controllers_enroot_imports_for_hosts_without_a_way_out(
     assert not first.exists(f"{STAND_IN}/imports")
     call = recorded(tmp_path / "note")
     assert call["memory"] == "tmpfs 700 600"
-    assert not list((staging.session / ".state/images").glob("*.file*"))
+    assert not list((staging.session / ".state/images").rglob("*.file*"))
 
 
 def test_enroot_imports_once_and_the_file_goes_from_host_to_host(

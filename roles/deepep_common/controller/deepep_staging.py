@@ -7,7 +7,7 @@ failure: a run that lacks its image is skipped, and says why.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,19 +65,24 @@ class Hands(Protocol):
 class Job:
     """One image on this worker's host."""
 
-    def __init__(self, action: Hands, plan: Mapping[str, Any], reference: str, runtime: str) -> None:
+    def __init__(
+        self, action: Hands, runs: Sequence[Mapping[str, Any]], reference: str, runtime: str
+    ) -> None:
+        """``runs``: all that are played, on any host. Hosts of others have no part in this play: nobody may
+        wait for them.
+        """
         self._action = action
         self._host = action.host
         self._session: Session = action.session()
         self._reference, self._runtime = reference, runtime
         self._image = parse(reference)
         self._key = steps.key_of(reference, runtime)
-        self._runs = [
-            run for run in plan["runs"] if (run["image"], run["container_runtime"]) == (reference, runtime)
-        ]
+        self._runs = [run for run in runs if (run["image"], run["container_runtime"]) == (reference, runtime)]
+        plan = self._session.plan()
         members = dict.fromkeys(member["name"] for run in self._runs for member in run["hosts"])
         hosts = [name for name in plan["hosts"] if name in members]
-        self.board = boards.Board(self._session.folder / ".state" / "images" / f"{self._key}.json", hosts)
+        self._folder = boards.folder(self._session.folder, self._session.run_id)
+        self.board = boards.Board(self._folder / f"{self._key}.json", hosts)
         self.blocking = int(context.CLIARGS.get("forks") or 1) >= len(hosts)
         labels = {plan["hosts"][name].get("one_machine") for name in hosts}
         self._one_machine = len(labels) == 1 and None not in labels
@@ -326,7 +331,7 @@ class Job:
                 self.board.update(self._host, file=None)
                 self._tell(phase="ready", problem=f"cannot serve: {failure}")
         elif self.board.relay_wanted(self._host):
-            target = carrier.place(self._session.folder, self._key)
+            target = carrier.place(self._folder, self._key)
             try:
                 self._action.copy_from(self._file_there(mine), target)
             except HostFailed as failure:
@@ -363,7 +368,7 @@ class Job:
             self.board.measured("the controller", carrier.measure(source, self._runtime))
             self.board.relayed(str(source))
             return
-        target = carrier.place(self._session.folder, self._key)
+        target = carrier.place(self._folder, self._key)
         login = self._action.login(self._image.place)
         try:
             if self._runtime == "enroot":
@@ -384,7 +389,7 @@ class Job:
 
     def close(self) -> bool:
         """Ends what serves the image here; returns whether there was anything to end."""
-        carrier.remove(self._session.folder, self._key)
+        carrier.remove(self._folder, self._key)
         mine = self._mine
         if not (mine.get("port") or mine.get("file") or mine.get("touched")):
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,15 @@ class ActionModule(DeepEPAction):
     def act(self) -> dict[str, Any]:
         if self.check_mode:
             plan = read_json(Path(self._vars["playbook_dir"]) / "plan.json") or {"runs": []}
-            wanted = self._wanted(plan)
+            wanted = self._wanted(plan["runs"])
             texts = [f"{reference} for {runtime}" for reference, runtime in wanted]
             return {"msg": f"check mode: would stage {', '.join(texts) or 'no image'}", "pending": False}
         self._session = self.session()
-        plan = self._session.plan()
-        wanted = self._wanted(plan)
+        runs = self._session.played()
+        wanted = self._wanted(runs)
         self._renewed = time.monotonic()
         self._limit = time.monotonic() + float(self.argument("timeout_s", 3600))
-        jobs = [Job(self, plan, reference, runtime) for reference, runtime in wanted]
+        jobs = [Job(self, runs, reference, runtime) for reference, runtime in wanted]
         for job in jobs:
             job.drive()
         while True:
@@ -74,9 +74,9 @@ class ActionModule(DeepEPAction):
         texts = [job.text for job in jobs]
         return {"changed": changed, "pending": False, "msg": "; ".join(texts) or "no image is needed"}
 
-    def _wanted(self, plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _wanted(self, runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         """Returns reference and runtime of each image that this host's runs need."""
-        mine = [run for run in plan["runs"] if any(member["name"] == self.host for member in run["hosts"])]
+        mine = [run for run in runs if any(member["name"] == self.host for member in run["hosts"])]
         pairs = [(run["image"], run["container_runtime"]) for run in mine]
         return list(dict.fromkeys(pair for pair in pairs if pair[0] and pair[1] != "none"))
 

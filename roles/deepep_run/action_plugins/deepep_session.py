@@ -14,8 +14,10 @@ import deepep_secrets
 from ansible import constants, context
 from ansible.release import __version__ as ansible_version
 from deepep_controller import DeepEPAction
-from deepep_host import events, secret_scan
+from deepep_host import credentials, events, secret_scan
 from deepep_host.files import read_json
+from deepep_host.image import board as boards
+from deepep_host.image import carrier
 from deepep_host.judge import judge_session, render_table
 from deepep_host.pack import digest
 from deepep_host.session import (
@@ -53,6 +55,7 @@ class ActionModule(DeepEPAction):
         if resume is not None:
             session = self._resume(bundle, str(resume))
             session.update(reached_with=deepep_options.given(context.CLIARGS, bundle))
+            _remove_leftovers(session)
             return {**_fact(session), "holds": True, "changed": True, "msg": f"resumed {session.results_dir}"}
         session = open_session(
             bundle,
@@ -62,6 +65,7 @@ class ActionModule(DeepEPAction):
             Path(self.argument("results")) if self.argument("results") else None,
         )
         session.update(reached_with=deepep_options.given(context.CLIARGS, bundle))
+        _remove_leftovers(session)
         return {
             **_fact(session),
             "holds": True,
@@ -104,10 +108,7 @@ class ActionModule(DeepEPAction):
         session = self.session()
         # Everything that still changes comes before the judgement, whose manifest covers all files.
         stopped = session.stop_request()
-        # An interrupted staging leaves these on the controller.
-        deepep_secrets.forget_transfer(session)
-        for brought in (session.folder / ".state" / "images").glob("*.file*"):
-            brought.unlink()
+        _remove_leftovers(session)
         leaked = self._search_secrets(session)
         session.end("interrupted" if stopped else "finished")
         events.append(session.results_dir, "session", status="closed", run_id=session.run_id)
@@ -195,6 +196,16 @@ class ActionModule(DeepEPAction):
             raise SessionError(
                 f"the bundle was changed after it was compiled: {', '.join(damaged[:5])}; compile it again"
             )
+
+
+def _remove_leftovers(session: Session) -> None:
+    """Removes what killed playbooks left on the controller: this session's files of images and what its hosts
+    shared for transfers, and credentials in memory of all processes that are gone.
+    """
+    for run_id in session.run_ids():
+        carrier.sweep(boards.folder(session.folder, run_id))
+        deepep_secrets.forget_transfer(session._replace(run_id=run_id))
+    credentials.remove()
 
 
 def _damaged(bundle: Path) -> list[str]:

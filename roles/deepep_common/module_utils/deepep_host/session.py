@@ -107,9 +107,18 @@ class Session(NamedTuple):
 
     def kept(self, key: str) -> bool:
         """Tells whether a run's results are those of an earlier execution, and nothing is done about it."""
-        executions = self.describe().get("executions") or [{}]
-        repeated = executions[-1].get("repeated")
+        repeated = self._repeated()
         return repeated is not None and key not in repeated
+
+    def played(self) -> list[dict[str, Any]]:
+        """Returns the runs of the plan that this execution plays: those that are not kept."""
+        repeated = self._repeated()
+        return [run for run in self.plan()["runs"] if repeated is None or run["id"] in repeated]
+
+    def _repeated(self) -> list[str] | None:
+        executions = self.describe().get("executions") or [{}]
+        repeated: list[str] | None = executions[-1].get("repeated")
+        return repeated
 
     # ---- what the controller saw ----
 

@@ -39,6 +39,15 @@ _ON_THE_WAY = ("assigned", "waiting", *_SERVING)
 _DONE = ("ready", "failed")
 
 
+def folder(session: Path, run_id: str) -> Path:
+    """Returns where an execution of a session keeps boards and files of images.
+
+    Each has its own: a resumed session stages anew, in other directories on the hosts, and workers of a lost
+    controller may still write to theirs.
+    """
+    return session / ".state" / "images" / run_id
+
+
 class Board:
     """The state of one image over all hosts that need it, in ``path``."""
 

@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,25 @@ class CarrierError(Exception):
     """A file of the controller's cannot be used; the text says why."""
 
 
-def place(session: Path, key: str) -> Path:
-    """Returns where a session keeps an image on the controller while hosts need it."""
-    return session / ".state" / "images" / f"{key}.file"
+def place(folder: Path, key: str) -> Path:
+    """Returns where an image is on the controller while hosts need it, in ``board.folder``."""
+    return folder / f"{key}.file"
 
 
-def remove(session: Path, key: str) -> None:
+def remove(folder: Path, key: str) -> None:
     """Removes it."""
-    path = place(session, key)
+    path = place(folder, key)
     for each in (path, store.partial(path)):
-        if each.exists():
-            each.unlink()
+        each.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes whatever an interrupted staging has left in ``folder``; enroot's layers are a directory."""
+    for left in folder.glob("*.file*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def resolve(told: Mapping[str, Any], login: Login, machine: str) -> dict[str, Any]:
