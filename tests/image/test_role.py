@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from deepep_host import credentials
 
 from tests.image.registry_stand_in import PASSWORD, USER, StandIn
 from tests.image.staging import Staging
@@ -48,6 +50,16 @@ def vaulted(tmp_path: Path, registry: StandIn) -> tuple[str, ...]:
     return ("-i", "hosts.yml", "-i", str(inventory), "--vault-password-file", str(key))
 
 
+def credentials_of_a_dead_process() -> Path:
+    """Returns a directory with credentials in memory whose process is gone."""
+    name = "deepep-credentials-killed"
+    with subprocess.Popen(["true"]) as process:
+        folder = credentials.folders()[0] / f"{name}-{process.pid}-{time.monotonic_ns()}"
+    folder.mkdir(mode=0o700)
+    (folder / ".credentials").write_text("machine registry.example login me password made-up")
+    return folder
+
+
 def test_a_vaulted_password_reaches_the_registry_and_leaves_no_trace(
     tmp_path: Path, registry: StandIn, vaulted: tuple[str, ...]
 ) -> None:
@@ -71,11 +83,17 @@ def test_a_vaulted_password_reaches_the_registry_and_leaves_no_trace(
     # Whatever brings it into the tree: it is found before anything is reported, and the session fails for it.
     session = staging.session
     (session / "leaked.txt").write_text(f"--password '{PASSWORD}'\n")
+    # A playbook that was killed while the controller's own enroot imported an image leaves these.
+    layers = session / ".state" / "images" / run["run_id"] / ".key.file.part.enroot"
+    (layers / "cache").mkdir(parents=True)
+    left = credentials_of_a_dead_process()
     (staging.folder / "site.yml").write_text(AGAIN)
     assert staging.play(*vaulted) == 2
     assert "leaked.txt and was removed there: revoke it" in staging.log
     assert (session / "leaked.txt").read_text() == "--password '[secret removed]'\n"
     assert PASSWORD not in staging.log
+    assert not layers.exists()
+    assert not left.exists()
     run = json.loads((session / "run.json").read_text())
     assert run["secret_scan"]["hits"] == [{"file": "leaked.txt", "registry": registry.name, "count": 1}]
 
