@@ -107,7 +107,7 @@ def test_every_host_alone_first_and_a_failure_stops_what_needs_the_host(tmp_path
         steps=one_after_another([both]),
         selftest={host: f"selftest.{host}/0" for host in HOSTS},
     )
-    done = bundle.play()
+    done = bundle.play("site.yml", "-e", "deepep_collect_limit_mb=5")
     assert done.returncode == 2, done.stdout + done.stderr
     found = bundle.json("selftest.json")
     jsonschema.Draft202012Validator(store.load("selftest")).validate(found)
@@ -120,4 +120,7 @@ def test_every_host_alone_first_and_a_failure_stops_what_needs_the_host(tmp_path
     story = [event["event"] for event in events(bundle) if str(event.get("run")).startswith("selftest.")]
     assert story.index("ended") > max(place for place, name in enumerate(story) if name == "start")
     assert [event for event in events(bundle) if event["event"] == "selftest"]
+    # What the inventory says of runs holds for them.
+    fetched = bundle.json(".state/runs/selftest.local-1/0/collected-local-1.json")
+    assert fetched["limit_bytes"] == 5 << 20
     assert (listeners(bundle), bundle.work_dir.exists()) == ([], False)
