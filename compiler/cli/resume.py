@@ -46,11 +46,16 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
     now = standing(session.directory)
     bundle = session.directory / ".state" / "bundle"
     try:
-        if now.unsettled:
+        # A controller may also be lost after its last run: then the session is only to be closed, which
+        # repeating something does by itself.
+        if now.unsettled or (now.ended_at is None and now.passed >= {run.id for run in plan.runs}):
             if not adopting.is_dir():
                 emit_bundle(plan, source, adopting)
-            if not _adopt(args, session, adopting, now):
+            code = _adopt(args, session, adopting, now)
+            if code is None:
                 return exit_codes.INTERRUPTED
+            if code:
+                return finish(session.directory, code, interrupted=False)
             now = standing(session.directory)
         wanted = _wanted(args, plan, now)
         if wanted is None:
@@ -97,31 +102,33 @@ def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory |
     return planned.plan, planned.inventory, session.directory / ".state" / "whole-bundle"
 
 
-def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standing) -> bool:
-    """Waits for what still runs, fetches and judges it; False where the user does not want to wait.
+def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standing) -> int | None:
+    """Waits for what still runs, fetches and judges it, closes the session; returns the playbook's exit code.
 
-    Raises CannotResumeError where that failed: what nobody looked at may still run.
+    None where the user does not want to wait. More than 0 where a secret was found in the results. Raises
+    CannotResumeError where it came to no end: what nobody looked at may still run.
     """
-    from compiler.runner.resume import CannotResumeError
+    from compiler.runner.resume import CannotResumeError, standing
     from compiler.runner.run import log_tail, play
     from compiler.runner.state import forget_answers, problems
 
     shown = ", ".join(now.unsettled[:5]) + (" ..." if len(now.unsettled) > 5 else "")
+    shown = shown or "a session that nobody has closed"
     _tell(f"looking on the hosts for what is left of {shown} (Ctrl-C leaves it running)")
     book = sessions.playbook_in(bundle, args, session, "adopt.yml")
     forget_answers(session.directory)
     outcome = play(book, session.directory, {}, verbose=bool(args.verbose))
     if outcome.interrupted:
         _tell("interrupted: what runs on the hosts goes on; --resume finds it again, stop ends it")
-        return False
-    if outcome.code:
+        return None
+    if outcome.code and standing(session.directory).ended_at == now.ended_at:
         known = [f"  {host}: {text}" for host, text in problems(session.directory).items()]
         lines = known or [f"adopt.yml ended with {outcome.code}:", log_tail(session.directory)]
         raise CannotResumeError(
             "\n".join(["what is left on the hosts could not be taken up, so nothing is repeated:", *lines])
             + sessions.forgotten(session)
         )
-    return True
+    return outcome.code
 
 
 def _wanted(args: argparse.Namespace, plan: Plan, now: Standing) -> frozenset[str] | None:

@@ -27,10 +27,14 @@ class CannotResumeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the runs of a session stand: verdicts so far, and runs of which more may be on the hosts."""
+    """How the runs of a session stand: verdicts so far, and runs of which more may be on the hosts.
+
+    ``ended_at``: when the session was closed, None where nobody did.
+    """
 
     verdicts: Mapping[str, str]
     unsettled: tuple[str, ...]
+    ended_at: str | None
 
     @property
     def completed(self) -> frozenset[str]:
@@ -81,7 +85,8 @@ def standing(session: Path) -> Standing:
     found = find_session(session)
     runs = found.plan()["runs"]
     verdicts = {run["id"]: verdict for run in runs if (verdict := found.verdict(run["id"]))}
-    return Standing(verdicts, tuple(run["id"] for run in runs if found.unsettled(run)))
+    unsettled = tuple(run["id"] for run in runs if found.unsettled(run))
+    return Standing(verdicts, unsettled, found.describe().get("ended_at"))
 
 
 def wait_until_free(session: Path, tell: Callable[[str], None]) -> None:

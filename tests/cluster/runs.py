@@ -224,6 +224,11 @@ class Launched:
             return found
         return {}
 
+    def described(self) -> dict[str, Any]:
+        """Returns what ``run.json`` says of the session."""
+        found: dict[str, Any] = json.loads((self.session / "run.json").read_text())
+        return found
+
     def ansible_log(self) -> str:
         """Returns Ansible's own output."""
         path = self.session / "ansible.log"

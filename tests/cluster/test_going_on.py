@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from compiler.resources import host_code
 from tests.cluster.lab import Lab
+from tests.cluster.registry import Registry
 from tests.cluster.runs import COMPILER, PATIENCE_S, Launched
+
+host_code()
+
+from deepep_host import secret_scan  # noqa: E402 - found by the line above
 
 pytestmark = pytest.mark.cluster
 
@@ -27,13 +33,16 @@ def run_id(run: Launched) -> str:
 
 
 def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
-    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30")
+    login = {"registry": Registry.NAME, "username": Registry.USER, "password": Registry.PASSWORD}
+    run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30",
+                   variables={"deepep_registries": [login]})  # fmt: skip
     run.wait_for_phase("timing")
-    began = json.loads((run.session / "run.json").read_text())["run_id"]
+    began = run.described()["run_id"]
     lab.controller.vanish()
     run.process.wait(PATIENCE_S)
     status = lab.controller.run(COMPILER, "status", run.session, check=False)
     assert "timing" in status.stdout, status.stdout + status.stderr
+    assert "its controller is gone" in status.stdout
     # A report made now says what is known, and keeps nobody from going on.
     lab.controller.run(COMPILER, "report", run.session, check=False)
     assert run.verdict()["verdict"] == "FAIL"
@@ -44,7 +53,22 @@ def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
         assert f"[Tests.1/0 {host} stderr]" in followed.stdout, followed.stdout + followed.stderr
     assert "phase done" in followed.stdout, followed.stdout + followed.stderr
     assert "controller is gone" in followed.stderr
+    # As if an image had been pulled with that password, and something had written it into the results.
+    secret_scan.record_use(run.session, Registry.NAME, "node1")
+    (run.session / "leaked.txt").write_text(Registry.PASSWORD)
+    found = lab.controller.run(COMPILER, "run", "--resume", run.session, check=False, timeout=PATIENCE_S)
+    assert found.returncode == 3, found.stdout + found.stderr
+    assert "leaked.txt and was removed there" in found.stderr
+    assert (run.session / "leaked.txt").read_text() == "[secret removed]"
+    # It is as closed as if its own controller had done it.
+    described = run.described()
+    assert described["status"] == "finished"
+    assert [one["status"] for one in described["executions"]] == ["lost"]
+    assert [hit["file"] for hit in described["secret_scan"]["hits"]] == ["leaked.txt"]
+    status = lab.controller.run(COMPILER, "status", run.session, check=True)
+    assert ", finished, " in status.stdout
     said = resume(lab, run)
+    assert "every run has a PASS: nothing to repeat" in said
     assert run.verdict()["verdict"] == "PASS", said
     assert run_id(run) == began, "it was repeated"
     assert not (run.session / "earlier").exists()
@@ -54,7 +78,7 @@ def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     """It saw both hosts vanish and gave up; they went on, and what they have is fetched."""
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=20", variables=GIVEN_UP)
     run.wait_for_phase("timing")
-    began = json.loads((run.session / "run.json").read_text())["run_id"]
+    began = run.described()["run_id"]
     lab.controller.link(up=False)
     try:
         assert run.finish() == 3, run.output()

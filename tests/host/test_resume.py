@@ -259,3 +259,13 @@ def test_the_bundle_alone_goes_on_with_a_session(tmp_path: Path) -> None:
     assert bundle.json("good/0/launch.json")["run_id"] == first
     assert verdicts(bundle) == {"good/0": "PASS", "bad/0": "PASS"}
     assert bundle.json("summary.json")["passed"] is True
+    # Its controller is lost after the last run's verdict: nothing is on the hosts, and the session is open.
+    described = bundle.json("run.json")
+    described["executions"][-1].update(status="running", ended_at=None)
+    described.update(status="running", ended_at=None)
+    (bundle.session() / "run.json").write_text(json.dumps(described))
+    closed = call("run", "--resume", str(bundle.session()))
+    assert closed.returncode == 0, closed.stdout + closed.stderr
+    described = bundle.json("run.json")
+    assert described["status"] == "finished"
+    assert [one["status"] for one in described["executions"]] == ["finished", "lost"]

@@ -96,6 +96,7 @@ class ActionModule(DeepEPAction):
             raise SessionError(
                 f"{session.folder} is still being played by {other}: there is nothing to adopt"
             )
+        session.lose()
         runs = [run["id"] for run in session.plan()["runs"] if session.unsettled(run)]
         for key in runs:
             # Hosts that were out of reach may have gone on; nobody shall be stopped because of them now.
@@ -119,7 +120,7 @@ class ActionModule(DeepEPAction):
         if leaked:
             self._display.error(leaked)
             text = f"{leaked}; {text}"
-        return {"passed": bool(summary["passed"]) and not leaked, "msg": text}
+        return {"passed": bool(summary["passed"]) and not leaked, "leaked": bool(leaked), "msg": text}
 
     def _search_secrets(self, session: Session) -> str:
         """Removes this session's registry secrets from the tree; returns what was found, mostly nothing."""

@@ -276,8 +276,17 @@ class Session(NamedTuple):
         now = now_iso()
         executions = list(self.describe().get("executions") or [])
         if executions:
-            executions[-1] = {**executions[-1], "status": status, "ended_at": now}
+            # One that was lost stays so, whoever ends the session.
+            its = "lost" if executions[-1].get("status") == "lost" else status
+            executions[-1] = {**executions[-1], "status": its, "ended_at": now}
         self.update(status=status, ended_at=now, executions=executions)
+
+    def lose(self) -> None:
+        """Records that the controller of the last execution is gone, where that has not ended."""
+        executions = list(self.describe().get("executions") or [])
+        if executions and executions[-1].get("status") == "running":
+            executions[-1] = {**executions[-1], "status": "lost"}
+            self.update(executions=executions)
 
 
 def verdict_of(folder: Path, key: str) -> str | None:
@@ -401,10 +410,7 @@ def resume_session(
             f"{', '.join(lost[:5])} may still run on the hosts: play adopt.yml first, which waits for them, "
             "fetches and judges them"
         )
-    described = before.describe()
-    executions = list(described.get("executions") or [])
-    if executions and executions[-1].get("status") == "running":
-        executions[-1] = {**executions[-1], "status": "lost"}
+    before.lose()
     session = _named(datetime.now(), folder, Path(before.bundle_dir))
     for key in sorted(repeated, key=lambda key: key.count("/")):
         _put_away(before, key, folder / EARLIER / before.run_id)
@@ -412,6 +418,7 @@ def resume_session(
     stop = folder / ".state" / "stop.json"
     if stop.exists():
         stop.unlink()
+    executions = list(before.describe().get("executions") or [])
     executions.append(_execution(session, controller, ansible_version, repeated))
     before.update(
         run_id=session.run_id,
