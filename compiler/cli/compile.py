@@ -6,12 +6,21 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from compiler.cli import exit_codes, options, planning
 
 if TYPE_CHECKING:
+    from compiler.inventory.model import Inventory
     from compiler.plan.model import Plan
+
+
+class Compiled(NamedTuple):
+    """A bundle that was written, and what it was made from."""
+
+    plan: Plan
+    inventory: Inventory
+    bundle: Path
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
     compiled = compile_bundle(args, Path(args.output) if args.output else None)
     if compiled is None:
         return exit_codes.INPUT_ERROR
-    print(compiled[1])
+    print(compiled.bundle)
     return exit_codes.OK
 
 
@@ -45,8 +54,8 @@ def compile_bundle(
     args: argparse.Namespace,
     target: Path | None,
     narrow: Callable[[argparse.Namespace, Plan], Plan | None] | None = None,
-) -> tuple[Plan, Path] | None:
-    """Writes the bundle to ``target`` (None: ``build/<scenario>``) and returns its plan and place.
+) -> Compiled | None:
+    """Writes the bundle to ``target`` (None: ``build/<scenario>``) and returns what it is of and where.
 
     ``narrow`` may take runs out of the plan, or refuse it (None, and the reason told).
     Findings go to standard error. None, and nothing written, where one of them is an error.
@@ -57,7 +66,7 @@ def compile_bundle(
         planning.show(planned.findings)
         return None
 
-    from compiler.emit.bundle import ForeignFolderError, emit_bundle
+    from compiler.emit.bundle import BundleInUseError, ForeignFolderError, emit_bundle
     from compiler.plan.support import not_executable
 
     refused = not_executable(plan)
@@ -74,7 +83,10 @@ def compile_bundle(
     except ForeignFolderError as error:
         planning.show([error.diagnostic()])
         return None
+    except BundleInUseError as error:
+        print(f"deepep-compiler: {error}", file=sys.stderr)
+        return None
     except OSError as error:
         print(f"deepep-compiler: cannot write {target}: {error.strerror or error}", file=sys.stderr)
         return None
-    return plan, target
+    return Compiled(plan, inventory, target)

@@ -30,28 +30,33 @@ def resume(args: argparse.Namespace) -> int:
 
 def _resume(args: argparse.Namespace, session: Session) -> int:
     from compiler.cli.run import finish, play_and_halt
-    from compiler.emit.bundle import emit_bundle
+    from compiler.emit.bundle import BundleInUseError, emit_bundle
     from compiler.plan.selection import part
+    from compiler.resources import host_code
     from compiler.runner.ansible import AnsibleMissingError
     from compiler.runner.resume import standing, wait_until_free
+
+    host_code()
+    from deepep_host.own_bundle import link_additions, own_bundle, part_bundle
 
     found = _plan(args, session)
     if found is None:
         return exit_codes.INPUT_ERROR
-    plan, source, adopting = found
+    plan, source = found
     try:
         wait_until_free(session.directory, _tell)
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     now = standing(session.directory)
-    bundle = session.directory / ".state" / "bundle"
+    whole, bundle = own_bundle(session.directory), part_bundle(session.directory)
     try:
+        if source != whole:
+            emit_bundle(plan, source, whole)
+            link_additions(session.bundle, whole)
         # A controller may also be lost after its last run: then the session is only to be closed, which
         # repeating something does by itself.
         if now.unsettled or (now.ended_at is None and now.passed >= {run.id for run in plan.runs}):
-            if not adopting.is_dir():
-                emit_bundle(plan, source, adopting)
-            code = _adopt(args, session, adopting, now)
+            code = _adopt(args, session, whole, now)
             if code is None:
                 return exit_codes.INTERRUPTED
             if code:
@@ -70,24 +75,25 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
                 "the inventory again, run SCENARIO -i INVENTORY --resume RESULTS"
             )
         emit_bundle(chosen, source, bundle)
+        link_additions(whole, bundle)
         kept = len(plan.runs) - len(chosen.runs)
         _tell(f"{len(chosen.runs)} of {len(plan.runs)} runs are repeated, {kept} kept: {session.directory}")
         book = sessions.playbook_in(bundle, args, session, "site.yml")
         book = replace(book, extra_vars=(*book.extra_vars, "deepep_resume=all"))
         return play_and_halt(args, book, session.directory, chosen)
-    except AnsibleMissingError as missing:
-        return _refuse(str(missing))
+    except (AnsibleMissingError, BundleInUseError) as refused:
+        return _refuse(str(refused))
 
 
-def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory | Path, Path] | None:
-    """Returns the session's plan, where the inventory comes from, and the bundle to adopt with.
+def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory | Path] | None:
+    """Returns the session's plan, and where the inventory comes from: a bundle where none is given.
 
     None, and the reason told, where the scenario has errors. Raises CannotResumeError.
     """
     from compiler.runner.resume import plan_of_bundle, refuse_changes
 
     if args.scenario is None:
-        return plan_of_bundle(session.directory, session.bundle), session.bundle, session.bundle
+        return plan_of_bundle(session.directory, session.bundle), session.bundle
     from compiler.plan.support import not_executable
 
     planned = planning.plan_of(args)
@@ -99,7 +105,7 @@ def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory |
     if refused:
         return None
     refuse_changes(session.directory, planned.plan)
-    return planned.plan, planned.inventory, session.directory / ".state" / "whole-bundle"
+    return planned.plan, planned.inventory
 
 
 def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standing) -> int | None:

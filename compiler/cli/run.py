@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,26 +63,37 @@ def main(args: argparse.Namespace) -> int:
         print("deepep-compiler run: error: SCENARIO is required, or --resume RESULTS", file=sys.stderr)
         return exit_codes.USAGE
     from compiler.cli.compile import compile_bundle
+    from compiler.emit.bundle import emit_bundle
+    from compiler.resources import host_code
     from compiler.runner.ansible import AnsibleMissingError, Playbook, pass_through
     from compiler.runner.session import create_directory, discard_unopened
+
+    host_code()
+    from deepep_host.own_bundle import link_additions, own_bundle
 
     if planning.lacks_inventory(args):
         return exit_codes.USAGE
     compiled = compile_bundle(args, Path(args.bundle) if args.bundle else None, _part)
     if compiled is None:
         return exit_codes.INPUT_ERROR
-    plan, bundle = compiled
-    session = create_directory(Path(args.results_dir).absolute(), plan.scenario)
+    session = create_directory(Path(args.results_dir).absolute(), compiled.plan.scenario)
     playbook = Playbook(
-        bundle=bundle.absolute(),
+        bundle=own_bundle(session),
         name="preflight.yml" if args.preflight_only else "site.yml",
         inventories=tuple(planning.absolute(source) for source in args.inventory),
         extra_vars=(*args.extra_vars, f"deepep_results={session}"),
         options=pass_through(vars(args)),
     )
-    print(f"bundle: {bundle}\nresults: {session}", file=sys.stderr)
+    print(f"bundle: {compiled.bundle}\nresults: {session}", file=sys.stderr)
     try:
-        return play_and_halt(args, playbook, session, plan)
+        # Not the one that was just written, which the next compile of this scenario replaces.
+        emit_bundle(compiled.plan, compiled.inventory, playbook.bundle)
+        link_additions(compiled.bundle, playbook.bundle)
+        return play_and_halt(args, playbook, session, compiled.plan)
+    except OSError as error:
+        discard_unopened(session)
+        print(f"deepep-compiler: cannot write {session}: {error.strerror or error}", file=sys.stderr)
+        return exit_codes.INPUT_ERROR
     except AnsibleMissingError as missing:
         print(f"deepep-compiler: {missing}", file=sys.stderr)
         return exit_codes.INPUT_ERROR
@@ -107,7 +119,7 @@ def play_and_halt(args: argparse.Namespace, playbook: Playbook, session: Path, p
     Raises AnsibleMissingError.
     """
     from compiler.runner.run import halt, play
-    from compiler.runner.session import discard_unopened
+    from compiler.runner.session import discard_unopened, open_session
 
     limits = {run.id: run.time_limit_s for run in plan.runs}
     outcome = play(playbook, session, limits, verbose=bool(args.verbose))
@@ -118,7 +130,8 @@ def play_and_halt(args: argparse.Namespace, playbook: Playbook, session: Path, p
         return _examined(session, outcome.code, interrupted=outcome.interrupted)
     if outcome.interrupted:
         print("interrupted", file=sys.stderr)
-        halt(playbook, session, "interrupted")
+        # A resumed session's playbook may ask just the hosts of the runs that are repeated.
+        halt(replace(playbook, bundle=open_session(session).bundle), session, "interrupted")
     return finish(session, outcome.code, interrupted=outcome.interrupted)
 
 

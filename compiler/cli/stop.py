@@ -38,7 +38,8 @@ def main(args: argparse.Namespace) -> int:
         return exit_codes.INPUT_ERROR
     halted = halt(playbook, session.directory, "stopped-by-command")
     if not halted.sure:
-        print(sessions.forgotten(session).strip(), end="", file=sys.stderr)
+        if forgotten := sessions.forgotten(session).strip():
+            print(forgotten, file=sys.stderr)
         return exit_codes.NOT_PASSED
     print(f"stopped; what was there is in {session.directory}")
     if halted.collect:

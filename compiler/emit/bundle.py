@@ -16,7 +16,11 @@ from compiler.emit import slurm
 from compiler.emit.playbooks import HOSTS, render
 from compiler.inventory.model import Inventory
 from compiler.plan.model import Plan
-from compiler.resources import resource
+from compiler.resources import host_code, resource
+
+host_code()
+
+from deepep_host.own_bundle import is_played  # noqa: E402 - found by the line above
 
 MANIFEST = "manifest.json"
 KIND = "deepep-compiler bundle"
@@ -56,6 +60,16 @@ class ForeignFolderError(Exception):
         return finding("foreign-folder", str(self), None)
 
 
+class BundleInUseError(Exception):
+    """The bundle that would be replaced is being played."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(
+            f"{target} is being played by ansible-playbook at this moment: wait for its end, or name another "
+            "folder with -o"
+        )
+
+
 def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manifest:
     """Writes the bundle of ``plan`` to ``target`` and returns its manifest.
 
@@ -63,7 +77,7 @@ def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manife
 
     Written beside and renamed, so that ``target`` never holds half a bundle. An older bundle there is
     replaced; its ``results/``, and files in it that are not the compiler's, stay. Where it is the same
-    bundle already, nothing is touched. Raises ForeignFolderError, OSError.
+    bundle already, nothing is touched. Raises ForeignFolderError, BundleInUseError, OSError.
     """
     before = _manifest_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +87,8 @@ def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manife
         fresh = Path(beside) / "new"
         manifest = _write(plan, inventory, fresh)
         if before != manifest.to_text() or not _intact(target, manifest):
+            if before is not None and is_played(target):
+                raise BundleInUseError(target)
             _replace(target, fresh, Path(beside) / "old", before)
     return manifest
 
@@ -188,7 +204,9 @@ def _replace(target: Path, fresh: Path, old: Path, before: str | None) -> None:
 def _keep(old: Path, fresh: Path, ours: set[str]) -> None:
     for path in sorted(old.rglob("*")):
         relative = path.relative_to(old)
-        if relative.parts[0] == RESULTS or "__pycache__" in relative.parts or path.is_dir():
+        if relative.parts[0] == RESULTS or "__pycache__" in relative.parts:
+            continue
+        if path.is_dir() and not path.is_symlink():
             continue
         name = relative.as_posix()
         if name not in ours and name != MANIFEST and not (fresh / name).exists():

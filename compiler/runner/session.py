@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from compiler.resources import host_code
+
+host_code()
+
+from deepep_host.own_bundle import own_bundle  # noqa: E402 - found by the line above
+
 LOG = "ansible.log"
 
 
@@ -42,6 +48,7 @@ class Session:
     scenario: str
     status: str
     bundle: Path
+    """Its own one; for sessions of before, the one that it was begun with, if that is still there."""
     reached_with: ReachedWith = ReachedWith()
 
     @property
@@ -88,6 +95,7 @@ def open_session(path: Path) -> Session:
                 f"{path} is no result directory: it has no run.json, and no folder in it has one"
             )
         path = below[-1].parent
+    own = own_bundle(path.resolve())
     try:
         facts = json.loads((path / "run.json").read_text(encoding="utf-8"))
         return Session(
@@ -95,7 +103,7 @@ def open_session(path: Path) -> Session:
             facts["run_id"],
             facts["scenario"],
             facts["status"],
-            Path(facts["bundle_dir"]),
+            own if own.is_dir() else Path(facts["bundle_dir"]),
             ReachedWith.of(facts.get("reached_with")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

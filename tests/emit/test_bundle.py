@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -13,10 +15,10 @@ import pytest
 
 from compiler.cli.main import run
 from compiler.emit import bundle as emitting
-from compiler.emit.bundle import ForeignFolderError, emit_bundle
+from compiler.emit.bundle import BundleInUseError, ForeignFolderError, emit_bundle
 from compiler.plan.build import build_plan
 from compiler.plan.model import Plan
-from compiler.resources import resource
+from compiler.resources import host_code, resource
 from compiler.schema.store import load
 from tests.emit.bundles import INPUT, compile_to, content
 from tests.plan.samples import case, entry, inventory, scenario
@@ -73,6 +75,7 @@ def test_an_older_bundle_is_replaced_and_what_is_the_users_stays(tmp_path: Path)
     (target / "results" / "s_1" / "run.json").write_text("{}")
     (target / "inventory" / "secrets.yml").write_text("mine")
     (target / "runs" / "stale.yml").write_text("mine too")
+    (target / "group_vars").symlink_to(tmp_path)
     (target / "roles" / "__pycache__").mkdir()
     (target / "roles" / "__pycache__" / "x.pyc").write_text("a cache")
 
@@ -82,6 +85,8 @@ def test_an_older_bundle_is_replaced_and_what_is_the_users_stays(tmp_path: Path)
     assert (target / "results" / "s_1" / "run.json").read_text() == "{}"
     assert (target / "inventory" / "secrets.yml").read_text() == "mine"
     assert (target / "runs" / "stale.yml").read_text() == "mine too"
+    assert (target / "group_vars").readlink() == tmp_path
+    (target / "group_vars").unlink()
     assert not (target / "roles" / "__pycache__").exists()
     assert set(content(target)) == {
         *manifest.files, "manifest.json", "results/s_1/run.json", "inventory/secrets.yml", "runs/stale.yml",
@@ -108,6 +113,30 @@ def test_the_same_bundle_is_left_alone(tmp_path: Path) -> None:
     (target / "site.yml").write_text("damaged")
     emit_bundle(small(), inventory(), target)
     assert (target / "site.yml").read_text() != "damaged"
+
+
+def test_a_bundle_that_is_being_played_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    emit_bundle(small(tokens=8), inventory(), target)
+    plays = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from deepep_host.own_bundle import hold\n"
+        "print(hold(Path(sys.argv[2])), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", plays, str(host_code()), str(target)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as player:  # fmt: skip
+        assert player.stdout is not None
+        assert player.stdout.readline().strip().isdigit()
+        emit_bundle(small(tokens=8), inventory(), target)
+        with pytest.raises(BundleInUseError, match="name another folder with -o"):
+            emit_bundle(small(tokens=9), inventory(), target)
+        assert '"tokens": 8' in (target / "plan.json").read_text()
+    emit_bundle(small(tokens=9), inventory(), target)
+    assert '"tokens": 9' in (target / "plan.json").read_text()
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a file", "another manifest"])

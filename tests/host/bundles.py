@@ -108,6 +108,12 @@ def plan_of(
     return Plan.from_json(plan)
 
 
+def compile_for_one_host(folder: Path) -> Bundle:
+    """Writes the bundle of the same scenario for the first host alone, in the place of one that is there."""
+    only = stand_in_run("other", ["say=x"], hosts=[{"name": HOSTS[0], "node_rank": 0}], world_size=1)
+    return Bundle(folder, [only], names=HOSTS[:1])
+
+
 class Bundle:
     """A bundle in a folder of the test, on two hosts of this machine."""
 
@@ -120,14 +126,17 @@ class Bundle:
         variables: dict[str, dict[str, Any]] | None = None,
         selftest: dict[str, str] | None = None,
         lease_dir: Path | None = None,
+        names: Sequence[str] = HOSTS,
     ) -> None:
         self.folder = folder / "bundle"
         self.work_dir = folder / "work"
         self.lease_dir = lease_dir or folder / "leases"
         self.results = self.folder / "results"
-        hosts = {name: self._host(name, python, (variables or {}).get(name, {})) for name in HOSTS}
+        hosts = {name: self._host(name, python, (variables or {}).get(name, {})) for name in names}
         emit_bundle(
-            plan_of(runs, steps, selftest=selftest), Inventory("tests", hosts, {"GAIA": HOSTS}), self.folder
+            plan_of(runs, steps, names, selftest=selftest),
+            Inventory("tests", hosts, {"GAIA": tuple(names)}),
+            self.folder,
         )
 
     def _host(self, name: str, python: str, variables: dict[str, Any]) -> Host:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from compiler.resources import host_code
-from tests.host.bundles import HOSTS, Bundle, stand_in_run
+from tests.host.bundles import HOSTS, Bundle, compile_for_one_host, stand_in_run
 from tests.host.test_playbook import HANG, PLUGINS
 from tests.host.test_resume import COMPILER, call, good_run, lose_controller, python_of, running, verdicts
 
@@ -43,13 +43,17 @@ def foreign(folder: Path) -> Path:
 
 @pytest.fixture
 def lost(tmp_path: Path) -> Any:
-    """A run that hangs without a controller, on hosts that are away while ``tmp_path / "gone"`` is there."""
+    """A run that hangs without a controller, on hosts that are away while ``tmp_path / "gone"`` is there.
+
+    Its scenario was compiled anew since, for fewer hosts.
+    """
     variables = {"ansible_connection": "flaky", "flaky_gone_file": str(tmp_path / "gone")}
     bundle = Bundle(
         tmp_path, [stand_in_run("long", HANG, time_limit_s=900)], variables=dict.fromkeys(HOSTS, variables)
     )
     shutil.copytree(PLUGINS, bundle.folder / "connection_plugins")
     lose_controller(bundle, "long/0")
+    compile_for_one_host(tmp_path)
     yield bundle
     end_all(bundle)
 

@@ -23,6 +23,7 @@ from tests.judge.tree import make_run, write_run
 host_code()
 
 from deepep_host import processes  # noqa: E402
+from deepep_host.own_bundle import own_bundle  # noqa: E402
 
 COMPILER = str(Path(sys.executable).with_name("deepep-compiler"))
 
@@ -213,7 +214,7 @@ def test_only_repeats_what_it_names_also_where_that_has_passed(lost: Any) -> Non
 
 def test_a_changed_plan_is_refused_with_what_differs(lost: Any) -> None:
     bundle, _ = lost
-    path = bundle.folder / "plan.json"
+    path = own_bundle(bundle.session()) / "plan.json"
     text = path.read_text()
     plan = json.loads(text)
     plan["runs"][0]["config"]["tokens"] = 256

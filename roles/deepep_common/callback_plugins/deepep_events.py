@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 from ansible.plugins.callback import CallbackBase
 
 # Ansible forks a process for every task of every host: what is loaded here need not be loaded there.
-from deepep_host import assemble, events, judge, pack  # noqa: F401
+from deepep_host import assemble, events, judge, own_bundle, pack  # noqa: F401
 from deepep_host.session import SessionError, hold, preload
 
 DOCUMENTATION = """
@@ -38,6 +38,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._folder: str | None = None
         self._held: int | None = None
         self._play = ""
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Marks the bundle as being played, by Ansible's main process: nobody replaces it meanwhile."""
+        own_bundle.hold(Path(playbook._basedir))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Remembers the play, which every task's event names."""

@@ -19,6 +19,7 @@ from deepep_host.files import read_json
 from deepep_host.image import board as boards
 from deepep_host.image import carrier
 from deepep_host.judge import judge_session, render_table
+from deepep_host.own_bundle import own_bundle, session_of
 from deepep_host.pack import digest
 from deepep_host.session import (
     Session,
@@ -83,9 +84,10 @@ class ActionModule(DeepEPAction):
 
     def _find(self) -> dict[str, Any]:
         bundle = Path(self.argument("bundle_dir")).resolve()
-        folder = self.argument("results")
+        folder = self.argument("results") or session_of(bundle)
         root = Path(self.argument("results_root") or bundle / "results")
         session = find_session(Path(folder)) if folder else newest_session(root)
+        _refuse_other_hosts(bundle, session)
         return {**_fact(session), "msg": f"session {session.run_id} in {session.results_dir}"}
 
     def _adopt(self) -> dict[str, Any]:
@@ -185,9 +187,7 @@ class ActionModule(DeepEPAction):
                 )
         if tuple(context.CLIARGS.get("tags") or ("all",)) != ("all",):
             raise SessionError("--tags would leave out parts of the plan: run without it")
-        # With Slurm, Ansible talks to the login host alone.
-        wanted = {plan["slurm"]["login"]} if plan.get("slurm") else set(plan["hosts"])
-        missing = sorted(wanted - set(self._vars["groups"]["all"]) - {"localhost"})
+        missing = sorted(_asked(plan) - set(self._vars["groups"]["all"]) - {"localhost"})
         if missing:
             raise SessionError(
                 f"the inventory lacks hosts of the plan: {', '.join(missing)}; use the bundle's inventory"
@@ -207,6 +207,36 @@ def _remove_leftovers(session: Session) -> None:
         carrier.sweep(boards.folder(session.folder, run_id))
         deepep_secrets.forget_transfer(session._replace(run_id=run_id))
     credentials.remove()
+
+
+def _asked(plan: dict[str, Any]) -> set[str]:
+    """Returns the hosts that Ansible talks to: with Slurm the login host alone."""
+    return {plan["slurm"]["login"]} if plan.get("slurm") else set(plan["hosts"])
+
+
+def _refuse_other_hosts(bundle: Path, session: Session) -> None:
+    """Refuses a bundle that asks not all hosts of a session: what is not asked would count as stopped.
+
+    Its folder may have been compiled anew since the session began. Raises SessionError.
+    """
+    plan = read_json(bundle / "plan.json")
+    if plan is None:
+        raise SessionError(f"{bundle}/plan.json is missing or damaged: compile the bundle again")
+    missing = sorted(_asked(session.plan()) - _asked(plan))
+    if not missing:
+        return
+    shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+    own = own_bundle(session.folder)
+    way_out = (
+        f"play the session's own bundle: cd {own} and ansible-playbook there, or deepep-compiler "
+        f"stop|status|collect {session.folder}"
+        if own.is_dir()
+        else "compile the scenario as it was when the session began, and play that"
+    )
+    raise SessionError(
+        f"{bundle} is not the bundle that the session {session.folder} began with: it does not ask {shown}; "
+        f"{way_out}"
+    )
 
 
 def _damaged(bundle: Path) -> list[str]:

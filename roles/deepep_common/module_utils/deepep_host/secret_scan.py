@@ -17,6 +17,8 @@ from .files import read_json, write_bytes, write_json
 
 SHORTEST = 4
 """Fewer letters are found everywhere by chance."""
+_ROLES = re.compile(r"\.state/bundles/[^/]+/roles/")
+"""The compiler's own files: no text of a user is in them, and they must stay as they are to be played."""
 _MARK = b"[secret removed]"
 _CHUNK = 8 << 20
 
@@ -80,7 +82,7 @@ def scan(root: Path, secrets: Mapping[str, Sequence[tuple[str, str]]]) -> dict[s
     hits: list[dict[str, Any]] = []
     count = 0
     for path in sorted(root.rglob("*")) if patterns else ():
-        if path.is_symlink() or not path.is_file():
+        if path.is_symlink() or not path.is_file() or _ROLES.match(path.relative_to(root).as_posix()):
             continue
         count += 1
         try:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from . import events
 from .files import host_name, now_iso, read_json, run_path, write_json
+from .own_bundle import keep_bundle
 from .plan_diff import differences
 from .preflight.refusal import different_images, refusal
 
@@ -331,6 +332,7 @@ def open_session(
                 f"cannot create {candidate}: {error.strerror}; set deepep_results_dir to a writable directory"
             ) from error
     session = _named(now, folder, bundle_dir)
+    keep_bundle(bundle_dir, folder)
     write_json(folder / "plan.json", plan)
     _keep_scripts(bundle_dir, session)
     execution = _execution(session, controller, ansible_version, None)
