@@ -161,6 +161,10 @@ def test_ctrl_c_stops_fetches_and_says_what_is_missing(
         assert live.returncode == 0, live.stderr
         status = call("status", str(results), cwd=tmp_path)
         assert "timing" in status.stdout, status.stdout + status.stderr
+        # Compiled anew for one host, in the place of the bundle that the run wrote.
+        toml.write_text(toml.read_text().replace("standard_nodes:2", "standard_nodes:1"), encoding="utf-8")
+        compiled = call("compile", str(toml), *common, cwd=tmp_path)
+        assert compiled.stdout == "build/e2e\n", compiled.stderr
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=300)
     finally:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from compiler.emit.bundle import BundleInUseError
 from compiler.resources import host_code
-from tests.host.bundles import Bundle, one_after_another, stand_in_run
+from tests.host.bundles import Bundle, compile_for_one_host, one_after_another, stand_in_run
 from tests.host.conftest import events, wait_until
 
 host_code()
@@ -212,6 +213,13 @@ def test_stop_ends_the_run_under_way_and_no_other_starts(tmp_path: Path) -> None
         text=True,
     )
     wait_until(lambda: running(bundle, "long/0"))
+    with pytest.raises(BundleInUseError):
+        compile_for_one_host(tmp_path)
+    fewer = compile_for_one_host(tmp_path / "later")
+    refused = fewer.play("stop.yml", "-e", f"deepep_results={bundle.session()}")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "it does not ask local-2; play the session's own bundle" in refused.stdout + refused.stderr
+    assert running(bundle, "long/0")
     stop = bundle.play("stop.yml")
     assert stop.returncode == 0, stop.stdout + stop.stderr
     output, _ = site.communicate(timeout=120)
