@@ -118,7 +118,7 @@ def play_and_halt(args: argparse.Namespace, playbook: Playbook, session: Path, p
 
     Raises AnsibleMissingError.
     """
-    from compiler.runner.run import halt, play
+    from compiler.runner.run import end_preflight, halt, play
     from compiler.runner.session import discard_unopened, open_session
 
     limits = {run.id: run.time_limit_s for run in plan.runs}
@@ -127,6 +127,8 @@ def play_and_halt(args: argparse.Namespace, playbook: Playbook, session: Path, p
         print("interrupted before anything was started", file=sys.stderr)
         return exit_codes.INTERRUPTED
     if args.preflight_only:
+        if outcome.interrupted:
+            end_preflight(playbook, session)
         return _examined(session, outcome.code, interrupted=outcome.interrupted)
     if outcome.interrupted:
         print("interrupted", file=sys.stderr)
@@ -140,12 +142,14 @@ def _examined(session: Path, code: int, *, interrupted: bool) -> int:
     from compiler.runner.run import log_tail
 
     text = text_of(session)
+    if text is not None:
+        print(text)
+    if interrupted:
+        print("interrupted", file=sys.stderr)
+        return exit_codes.INTERRUPTED
     if text is None:
         print(f"{log_tail(session)}\ndeepep-compiler: ansible-playbook ended with {code}", file=sys.stderr)
-        return exit_codes.INTERRUPTED if interrupted else exit_codes.NOT_PASSED
-    print(text)
-    if interrupted:
-        return exit_codes.INTERRUPTED
+        return exit_codes.NOT_PASSED
     return exit_codes.OK if code == 0 else exit_codes.NOT_PASSED
 
 

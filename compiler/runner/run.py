@@ -12,11 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from compiler.resources import host_code
 from compiler.runner.ansible import Playbook, end
 from compiler.runner.events import EventFile
 from compiler.runner.progress import Progress
 from compiler.runner.session import LOG
 from compiler.runner.state import forget_answers, problems
+
+host_code()
+
+from deepep_host.session import find_session  # noqa: E402 - found by the line above
 
 POLL_S = 0.2
 ANSIBLE_INTERRUPTED = 99
@@ -104,13 +109,8 @@ def halt(playbook: Playbook, session: Path, cause: str) -> Halted:
 
     ``cause`` goes into the records of the runs that are stopped.
     """
-    codes = []
     forget_answers(session)
-    for name, text in STOPPING:
-        print(f"{text} ({name}) ...", file=sys.stderr, flush=True)
-        told = (*playbook.extra_vars, f"deepep_run_stop_cause={cause}")
-        codes.append(replace(playbook, name=name, extra_vars=told).start(session / LOG).wait())
-    halted = Halted(*codes)
+    halted = Halted(*(_play_end(playbook, session, cause, *step) for step in STOPPING))
     if not halted.sure:
         lines = [f"  {host}: {text}" for host, text in problems(session).items()]
         lines += [] if lines else [f"stop.yml ended with {halted.stop}:", log_tail(session)]
@@ -121,6 +121,21 @@ def halt(playbook: Playbook, session: Path, cause: str) -> Halted:
             file=sys.stderr,
         )
     return halted
+
+
+def end_preflight(playbook: Playbook, session: Path) -> None:
+    """Ends what a preflight that was interrupted left on the hosts, and the session with it.
+
+    Nothing was started, so that there is nothing to fetch. A host that does not answer ends it by itself.
+    """
+    _play_end(playbook, session, "interrupted", *STOPPING[0])
+    find_session(session).end("interrupted")
+
+
+def _play_end(playbook: Playbook, session: Path, cause: str, name: str, text: str) -> int:
+    print(f"{text} ({name}) ...", file=sys.stderr, flush=True)
+    told = (*playbook.extra_vars, f"deepep_run_stop_cause={cause}")
+    return replace(playbook, name=name, extra_vars=told).start(session / LOG).wait()
 
 
 def log_tail(session: Path, lines: int = 15) -> str:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ host_code()
 
 from deepep_host import processes  # noqa: E402
 from deepep_host.preflight import reach  # noqa: E402
+from deepep_host.verbs import perform  # noqa: E402
 
 PLAN: dict[str, Any] = {
     "runs": [
@@ -51,6 +53,17 @@ def test_first_hosts_listen_for_the_others_of_their_runs() -> None:
         {"host": "a", "address": "10.0.0.1", "ports": [1, 2], "word": "w"}
     ]
     assert reach.targets(PLAN, "a", listeners) == []
+
+
+def test_stopping_the_session_ends_a_listener_for_which_nobody_came(
+    listener: dict[str, Any], tmp_path: Path
+) -> None:
+    assert len(alive()) == 1
+    given = {"work_dir": str(tmp_path), "run_id": SESSION, "host": "a", "cause": "interrupted"}
+    assert perform("stop", {**given, "run": "x/0"})["stopped"] == []
+    assert len(alive()) == 1
+    assert perform("stop", given) == {"changed": False, "stopped": [], "runs": {}}
+    assert alive() == []
 
 
 def test_a_host_that_is_reached_passes_and_the_listener_ends(listener: dict[str, Any]) -> None:

@@ -72,6 +72,8 @@ def stop(given: Mapping[str, Any]) -> dict[str, Any]:
     base = _base(given)
     stopped, states = control.stop_runs(base, given.get("run") or "", given["cause"])
     if not given.get("run"):
+        # What belongs to no run: a preflight's listener, the transfer of an image.
+        control.end_marked(given["run_id"], given["host"])
         lease.release(base)
     return {"changed": bool(stopped), "stopped": stopped, "runs": states}
 
