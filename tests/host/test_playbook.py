@@ -279,8 +279,9 @@ def test_a_host_lost_in_the_middle_ends_the_run_and_what_it_has_is_kept_there(
     gone, variables = flaky
     bundle = Bundle(tmp_path, [stand_in_run("both", HANG, time_limit_s=120)], variables=variables)
     shutil.copytree(PLUGINS, bundle.folder / "connection_plugins")
+    # With fewer forks than hosts, so that it is lost over several rounds of looks.
     site = subprocess.Popen(
-        bundle.command("site.yml", "-e", "deepep_run_lost_after_seconds=3"), cwd=bundle.folder,
+        bundle.command("site.yml", "--forks=1", "-e", "deepep_run_lost_after_seconds=3"), cwd=bundle.folder,
         env=bundle.environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_until(lambda: running(bundle, "both/0"))
@@ -311,6 +312,6 @@ def test_fewer_forks_than_hosts_wait_for_every_host(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, [stand_in_run("run", words)])
     done = bundle.play("site.yml", "--forks=1", "-e", "deepep_run_poll_seconds=1")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stdout.count("Watch the run to its end") > 1
+    assert done.stdout.count("Await | Look at the run") > 1
     assert job(bundle, "run/0")["first_failure_host"] == "local-2"
     assert left_of(bundle) == []

@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "deepep_common" / "
 from ansible import context
 from deepep_controller import DeepEPAction, told_at_end
 from deepep_host import events
-from deepep_host.files import iso_time
+from deepep_host.files import host_name, iso_time
 from deepep_host.session import Session, SessionError
 from deepep_host.state import AT_THE_LIMIT, COMPILE_S, ended, new_state, planned_stop
+
+ROUND_S = 2.0
+"""How long a round of looks at all hosts takes, at least, where they outnumber forks."""
 
 OVERTIME_S = 90.0
 """How long after the deadline a supervisor may still be busy with ending its run."""
@@ -24,13 +27,18 @@ OVERTIME_S = 90.0
 class ActionModule(DeepEPAction):
     """Returns ``pending: true`` after one look where hosts outnumber forks: the task is then repeated.
 
+    ``round`` counts the looks, so that the tasks know when a file has included itself often enough.
+
     Without ``run``: takes up every run of which a lost controller left more on this host than was fetched.
     """
 
-    ARGUMENTS = frozenset({"session", "run", "work_dir", "poll_s", "settle_s", "lost_after_s"})
+    ARGUMENTS = frozenset({"session", "run", "work_dir", "poll_s", "settle_s", "lost_after_s", "round"})
     RETRIES = 0
 
     def act(self) -> dict[str, Any]:
+        return {**self._watch(), "round": int(self.argument("round", 0)) + 1}
+
+    def _watch(self) -> dict[str, Any]:
         key = self.argument("run")
         if self.check_mode:
             return {"msg": f"check mode: nothing to wait for in {key or 'the session'}", "pending": False}
@@ -53,16 +61,20 @@ class ActionModule(DeepEPAction):
         """Waits for the end here; stops the run once that of ``ends_with`` has ended on all its hosts."""
         key = run["id"]
         peers = [member["name"] for member in run["hosts"] if member["name"] != self.host]
-        blocking = int(context.CLIARGS.get("forks") or 1) >= len(run["hosts"])
+        forks, poll_s = int(context.CLIARGS.get("forks") or 1), float(self.argument("poll_s", 5))
+        blocking = forks >= len(run["hosts"])
+        # Each fork looks at several hosts in turn: none may wait long for its own.
+        patience_s = poll_s if blocking else min(poll_s, ROUND_S) * forks / len(run["hosts"])
         since = session.note(key, "rendezvous") or {}
         limit = _age(since.get("at")) + float(run["time_limit_s"]) + COMPILE_S + OVERTIME_S
         while state["status"] != "ended":
-            state = self._look(session, key, state, limit)
+            known = self._failed_peer(session, key, peers)
+            state = self._look(session, key, state, limit, 0.0 if known else patience_s)
             if state["status"] == "ended":
                 break
-            culprit = self._failed_peer(session, key, peers)
+            culprit = known or self._failed_peer(session, key, peers)
             if culprit is not None:
-                state = self._after(session, key, state, culprit)
+                state = self._after(session, key, state, *culprit)
             elif ends_with is not None and self._is_over(session, ends_with):
                 events.append(session.results_dir, "stop", run=key, host=self.host)
                 state = self._stop(session, key, state, planned_stop(ends_with))
@@ -107,22 +119,27 @@ class ActionModule(DeepEPAction):
         self._keep(session, key, state, found)
         return dict(found)
 
-    def _look(self, session: Session, key: str, state: dict[str, Any], limit: float) -> dict[str, Any]:
-        """Returns the state after a change or poll_s seconds; bears with a host that is away for a while."""
+    def _look(
+        self, session: Session, key: str, state: dict[str, Any], limit: float, wait_s: float
+    ) -> dict[str, Any]:
+        """Returns the state after a change or ``wait_s``; bears with a host that is away for a while."""
         if time.time() > limit:
             return self._give_up(session, key, state)
-        answer = self.call(
-            "deepep_state", **self._where(session, key), wait_s=float(self.argument("poll_s", 5))
-        )
+        answer = self.call("deepep_state", **self._where(session, key), wait_s=wait_s)
         now = time.time()
         if answer.values.get("other_user"):
             raise SessionError(str(answer.problem))
+        # Kept for the next round, which is another process.
+        silent = "silent-" + host_name(self.host)
         if answer.problem:
-            away = float(state.setdefault("away_since", now))
+            away = float((session.note(key, silent) or {}).get("since", now))
+            state["away_since"] = away
             if answer.unreachable and now - away < float(self.argument("lost_after_s", 30)):
-                time.sleep(2.0)
+                session.take_note(key, silent, {"since": away})
+                time.sleep(min(2.0, wait_s))
                 return state
             return self._lost(session, key, answer.problem, state)
+        session.note_path(key, silent).unlink(missing_ok=True)
         asked_at = iso_time(now)
         fresh: dict[str, Any] | None = answer.values["state"]
         if fresh is None:
@@ -139,7 +156,8 @@ class ActionModule(DeepEPAction):
             told = {name: state[name] for name in ("phase", "progress")}
             events.append(session.results_dir, "phase", run=key, host=self.host, **told)
 
-    def _failed_peer(self, session: Session, key: str, peers: list[str]) -> str | None:
+    def _failed_peer(self, session: Session, key: str, peers: list[str]) -> tuple[str, str] | None:
+        """Returns a host on which the run has failed, and how that is told elsewhere."""
         for peer in peers:
             state = session.host_state(key, peer)
             if (
@@ -148,15 +166,20 @@ class ActionModule(DeepEPAction):
                 and not (state["outcome"] == "exited" and state["exit_code"] == 0)
             ):
                 if state["outcome"] == "timeout":
-                    return f"{AT_THE_LIMIT} {peer}"
-                return f"{peer} failed first: {state['cause'] or state['outcome']}"
+                    return peer, f"{AT_THE_LIMIT} {peer}"
+                return peer, f"{peer} failed first: {state['cause'] or state['outcome']}"
         return None
 
-    def _after(self, session: Session, key: str, state: dict[str, Any], cause: str) -> dict[str, Any]:
-        """Gives the program a moment to notice by itself and to write its last words, then stops it."""
-        answer = self.call(
-            "deepep_state", **self._where(session, key), wait_s=float(self.argument("settle_s", 3))
-        )
+    def _after(
+        self, session: Session, key: str, state: dict[str, Any], peer: str, cause: str
+    ) -> dict[str, Any]:
+        """Gives the program a moment to notice by itself and to write its last words, then stops it.
+
+        The moment begins when the failure of ``peer`` was seen, not when this host has its turn.
+        """
+        seen_at = session.note_path(key, "host-" + host_name(peer)).stat().st_mtime
+        settle_s = float(self.argument("settle_s", 3)) - max(0.0, time.time() - seen_at)
+        answer = self.call("deepep_state", **self._where(session, key), wait_s=max(0.0, settle_s))
         fresh = answer.values.get("state") if not answer.problem else None
         if fresh is None or fresh["status"] != "ended":
             return self._stop(session, key, state, cause)
