@@ -1,8 +1,8 @@
 """Whether the hosts of a run reach its first host by TCP, before a rendezvous waits for it in vain.
 
 The first host of each run leaves a listener behind when it is examined; the others connect when they are
-staged, a step that comes anyway. A listener ends once all others have come, with the session, or after its
-lifetime.
+staged, a step that comes anyway. A listener ends once all others have come, when its session ends or is
+stopped, or after its lifetime.
 """
 
 from __future__ import annotations
