@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="remove what sessions left on the hosts of an inventory",
         description="Removes what sessions left on every host of an inventory: files that were collected, "
         "what nobody collected and is old, credentials, containers and images half there of killed runs. "
-        "What still runs stays in any case.",
+        "What a session still uses stays in any case.",
         epilog="exit codes: 0 every host was cleaned up · 1 the inventory has errors · 3 a host was not",
     )
     options.add_inventory(parser)

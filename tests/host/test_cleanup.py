@@ -14,7 +14,7 @@ from tests.host.conftest import OneHost
 
 host_code()
 
-from deepep_host import cleanup, control  # noqa: E402
+from deepep_host import cleanup, control, lease  # noqa: E402
 from deepep_host.cleanup import DAY_S, age_s, clean, expire  # noqa: E402
 from deepep_host.state import ended, host_dir, new_state, run_dir, write_state  # noqa: E402
 
@@ -72,6 +72,19 @@ def test_what_still_runs_is_never_removed(host: OneHost) -> None:
     done = clean(host.work_dir, host.name, "", [], False, 14 * DAY_S)
     assert done["in_use"] == [host.run_id]
     assert host.state("long")["status"] == "running"
+
+
+def test_a_session_between_two_runs_keeps_its_host_and_its_files(work_dir: Path) -> None:
+    base, leases = host_dir(work_dir, OLD, "n1"), work_dir.parent / "leases"
+    lease.take(leases, base, OLD, "n1", (), {"started_by": "someone", "results": "/results"})
+    grow_old(base, 20)
+    (held,) = leases.iterdir()
+    assert expire(work_dir, "n1", 14 * DAY_S, "") == []
+    assert clean(work_dir, "n1", "", [], False, 0.0)["in_use"] == [OLD]
+    assert held.is_file() and run_dir(base, "a/0").is_dir()
+    # Nobody has been heard of for long.
+    os.utime(held, (1, 1))
+    assert clean(work_dir, "n1", "", [], False, 0.0)["removed"] == [str(base)]
 
 
 def test_cleaning_up_without_a_session_waits_for_the_age(work_dir: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_lost_sessions_hosts_are_its_own_until_it_is_stopped_or_gone_on_with(t
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_the_playbooks_that_end_a_session_give_its_hosts_back(tmp_path: Path) -> None:
+def test_the_playbooks_that_end_a_session_give_its_hosts_back_and_cleanup_waits(tmp_path: Path) -> None:
     bundle = Bundle(tmp_path, [stand_in_run("run", ["phase=timing", f"await={tmp_path / 'go'}"])])
     lose_controller(bundle, "run/0")
     (tmp_path / "go").touch()
@@ -248,4 +248,5 @@ def test_the_playbooks_that_end_a_session_give_its_hosts_back(tmp_path: Path) ->
             path.write_bytes(content)
         done = bundle.play(playbook)
         assert done.returncode == code, done.stdout + done.stderr
-        assert not bundle.lease_dir.exists(), playbook
+        # It is no session's own: one that was heard of a moment ago may be between two runs.
+        assert bundle.lease_dir.exists() == (playbook == "cleanup.yml"), playbook

@@ -16,7 +16,7 @@ from deepep_host.session import Session
 
 
 class ActionModule(DeepEPAction):
-    """Without ``session``: what sessions that no longer run on the host left longer than keep_days ago."""
+    """Without ``session``: what sessions that do not use the host any more left longer than keep_days ago."""
 
     ARGUMENTS = frozenset({"session", "work_dir", "cache_dir", "uncollected", "keep_days"})
 

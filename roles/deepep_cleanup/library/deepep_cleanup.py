@@ -12,7 +12,7 @@ module: deepep_cleanup
 short_description: Remove what sessions left on this host
 description: Called by the action plugin of the same name. Ends processes by their marks, never by name.
 options:
-  run_id: {description: Id of the session; empty for all sessions that no longer run., type: str, default: ""}
+  run_id: {description: Id of the session; empty for all that are not in use., type: str, default: ""}
   host: {description: Inventory name of this host., type: str, required: true}
   work_dir: {description: Work directory; empty for the default., type: str, default: ""}
   cache_dir: {description: Where image files are kept; empty for the work directory., type: str, default: ""}

@@ -34,7 +34,7 @@ def clean(
     keep_s: float = 0.0,
     cache_dir: str = "",
 ) -> dict[str, Any]:
-    """Cleans up after session ``run_id``, or after every session that no longer runs where it is empty.
+    """Cleans up after session ``run_id``, or after every session that is not in use where it is empty.
 
     Returns ``{"removed": [directories], "kept": [runs], "ended": [processes], "in_use": [sessions],
     "credentials": [directories], "expired": [texts]}``. With ``dry`` nothing is changed. Runs in ``keep``
@@ -47,7 +47,7 @@ def clean(
     boxes = container.leftovers(work_dir, host, run_id or None)
     for session in [run_id] if run_id else _sessions(work_dir, host):
         base = host_dir(work_dir, session, host)
-        if not run_id and (_runs(base) or busy(base) or (keep_s and _is_fresh(base))):
+        if not run_id and (_in_use(base) or (keep_s and _is_fresh(base))):
             done["in_use"].append(session)
             continue
         # Before anything is stopped: what is found now is what was left.
@@ -87,13 +87,13 @@ def clean(
 def expire(work_dir: Path, host: str, keep_s: float, current: str, dry: bool = False) -> list[str]:
     """Removes what other sessions than ``current`` left on a host longer than ``keep_s`` ago.
 
-    Never one that still runs. Returns a text for each, with what is lost by it.
+    Never one that is in use. Returns a text for each, with what is lost by it.
     """
     removed = []
     for session in _sessions(work_dir, host):
         base = host_dir(work_dir, session, host)
         age = age_s(base)
-        if session == current or age < keep_s or _runs(base) or busy(base):
+        if session == current or age < keep_s or _in_use(base):
             continue
         runs = runs_below(base)
         lost = f", with what was never collected of {', '.join(runs)}" if runs else ""
@@ -122,6 +122,11 @@ def _is_fresh(base: Path) -> bool:
 def _sessions(work_dir: Path, host: str) -> list[str]:
     names = sorted(path.name for path in work_dir.iterdir()) if work_dir.is_dir() else []
     return [name for name in names if SAFE_NAME.match(name) and (work_dir / name / host).is_dir()]
+
+
+def _in_use(base: Path) -> bool:
+    # Between two runs, and while it collects, the lease is all that says so.
+    return _runs(base) or busy(base) or lease.counts(base)
 
 
 def _runs(base: Path) -> bool:

@@ -111,6 +111,12 @@ def held(base: Path) -> Iterator[None]:
             os.close(handle)
 
 
+def counts(base: Path) -> bool:
+    """Returns whether a session still has this host: it may collect, or be between two runs."""
+    path = _path(base)
+    return path is not None and _quiet_s(path) is not None
+
+
 def release(base: Path) -> None:
     """Gives the host back. What cannot be removed now is worth nothing after ``STALE_S``."""
     path = _path(base)
