@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -557,6 +558,33 @@ def test_shared_file_systems_are_told(tmp_path: Path) -> None:
     assert [found[name]["result"] for name in ("work_dir", "jit_cache")] == ["warn", "warn"]
     found = look(tree, work_dir="/homes/deepep", environment={"EP_JIT_CACHE_DIR": "/scratch/x"})
     assert [found[name]["result"] for name in ("work_dir", "jit_cache")] == ["pass", "pass"]
+
+
+@pytest.mark.parametrize(
+    ("result", "part", "wanted"),
+    [
+        ("warn", "deepep_jit_cache_dir /home/u/jit is on a", {"jit_cache_dir": "/home/u/jit"}),
+        ("warn", "/home/u/deepep/jit is on a", {"work_dir": "/home/u/deepep"}),
+        ("pass", "/scratch/jit: local", {"jit_cache_dir": "/scratch/jit", "work_dir": "/home/u/deepep"}),
+        ("pass", "/scratch/jit: local", {"work_dir": "/scratch"}),
+        # The test's own wins, and containers are not all: bare hosts have theirs in the temporary directory.
+        ("pass", "EP_JIT_CACHE_DIR=/x: local",
+         {"jit_cache_dir": "/home/u", "environment": {"EP_JIT_CACHE_DIR": "/x"}}),
+        ("unknown", "EP_JIT_CACHE_DIR=$HOME/x is a path only",
+         {"environment": {"EP_JIT_CACHE_DIR": "$HOME/x"}}),
+        ("pass", f"/scratch/jit, {tempfile.gettempdir()}: local",
+         {"needs": ["gpu", "container", "torch"], "work_dir": "/scratch"}),
+        ("pass", f"{tempfile.gettempdir()}: local",
+         {"needs": ["gpu", "torch"], "runtimes": [], "jit_cache_dir": "/home/u"}),
+    ],
+)  # fmt: skip
+def test_compiled_kernels_are_looked_for_where_runs_keep_them(
+    tmp_path: Path, result: str, part: str, wanted: dict[str, Any]
+) -> None:
+    tree = machines.h200_roce(tmp_path / "m")
+    tree.file("/proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\nnas:/home /home nfs4 rw 0 0\n")
+    line = look(tree, **{"needs": ["gpu", "container"], "runtimes": ["docker"], **wanted})["jit_cache"]
+    assert (line["result"], part in line["text"]) == (result, True), line
 
 
 def test_a_check_that_meets_what_it_never_saw_says_so(tmp_path: Path) -> None:

@@ -82,14 +82,22 @@ def test_it_is_refused_before_anything_is_staged(mixed: Any) -> None:
 
 
 def test_a_failure_that_is_tolerated_is_a_warning(tmp_path: Path) -> None:
-    needy = stand_in_run("needy", ["say=x"], backend="nccl", ranks_per_host=8, world_size=16)
+    needy = stand_in_run(
+        "needy", ["say=x"], backend="nccl", ranks_per_host=8, world_size=16, container_runtime="podman"
+    )
     bundle = Bundle(tmp_path, [needy])
-    done = bundle.play("preflight.yml", "-e", json.dumps({"deepep_preflight_tolerate": ["gpu_driver"]}))
+    given = {
+        "deepep_preflight_tolerate": ["gpu_driver", "container"],
+        "deepep_jit_cache_dir": str(tmp_path / "jit"),
+    }
+    done = bundle.play("preflight.yml", "-e", json.dumps(given))
     assert done.returncode == 0, done.stdout + done.stderr
     whole, hosts = validated(bundle)
     (line,) = [line for line in hosts["local-1"]["checks"] if line["name"] == "gpu_driver"]
     assert (whole["result"], line["result"]) == ("warn", "warn")
     assert line["text"].endswith("(tolerated: deepep_preflight_tolerate)")
+    (line,) = [line for line in hosts["local-1"]["checks"] if line["name"] == "jit_cache"]
+    assert f"deepep_jit_cache_dir {tmp_path / 'jit'}" in line["text"]
 
 
 def test_every_host_alone_first_and_a_failure_stops_what_needs_the_host(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class ActionModule(DeepEPAction):
             "min_free_mib",
             "image_free_mib",
             "image_dir",
+            "jit_cache_dir",
             "master_address",
             "max_clock_skew_s",
             "tolerate",
@@ -97,6 +98,7 @@ class ActionModule(DeepEPAction):
             "min_free_mib": int(self.argument("min_free_mib", 512)),
             "image_free_mib": int(self.argument("image_free_mib", 0)),
             "image_dir": self.argument("image_dir", ""),
+            "jit_cache_dir": self.argument("jit_cache_dir", ""),
             "master_address": self.argument("master_address", ""),
         }
 

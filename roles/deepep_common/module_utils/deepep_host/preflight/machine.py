@@ -41,12 +41,13 @@ class Wanted(NamedTuple):
     interfaces: tuple[str, ...]
     environment: Mapping[str, str]
     master_address: str = ""
+    jit_cache_dir: str = ""
 
 
 WANTED_DEFAULTS: dict[str, Any] = {
     "needs": ["host"], "gpus": 0, "work_dir": "/var/tmp/deepep", "min_free_mib": 512, "image_dir": "",  # noqa: S108
     "image_free_mib": 0, "python": "", "runtimes": [], "interfaces": [], "environment": {},
-    "master_address": "",
+    "master_address": "", "jit_cache_dir": "",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 
 from ...rendezvous import not_local
 from ..machine import Machine, Wanted
@@ -135,15 +136,30 @@ def limits(machine: Machine, wanted: Wanted) -> Outcome:
 
 def jit_cache(machine: Machine, wanted: Wanted) -> Outcome:
     """DeepEP V2 compiles at run time; a cache on a shared file system is damaged by several hosts at once."""
-    path = wanted.environment.get("EP_JIT_CACHE_DIR") or wanted.environment.get("HOME") or ""
-    if not path.startswith("/"):
-        return ok(
-            "EP_JIT_CACHE_DIR is not set: each image, or version and architecture, gets a local directory"
-        )
-    shared = machine.filesystem(path)
-    if shared in _SHARED:
-        return warn(f"EP_JIT_CACHE_DIR={path} is on a shared file system ({shared})")
-    return ok(f"{path} is local")
+    places = _jit_caches(wanted)
+    unclear = [path for path in places if not path.startswith("/")]
+    if unclear:
+        return unknown(f"EP_JIT_CACHE_DIR={unclear[0]} is a path only where the program runs")
+    for path, what in places.items():
+        shared = machine.filesystem(path)
+        if shared in _SHARED:
+            return warn(f"{what} is on a shared file system ({shared})")
+    return ok(f"{', '.join(places.values())}: local")
+
+
+def _jit_caches(wanted: Wanted) -> dict[str, str]:
+    """Returns where kernels are kept, with words for each: as a container and the program choose it."""
+    named = wanted.environment.get("EP_JIT_CACHE_DIR")
+    if named:
+        return {named: f"EP_JIT_CACHE_DIR={named}"}
+    found = {}
+    if wanted.runtimes:
+        path = wanted.jit_cache_dir or f"{wanted.work_dir}/jit"
+        found[path] = f"{'deepep_jit_cache_dir ' if wanted.jit_cache_dir else ''}{path}"
+    if "torch" in wanted.needs or not found:
+        path = tempfile.gettempdir()
+        found[path] = path
+    return found
 
 
 def _size(text: str) -> str:
