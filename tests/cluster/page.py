@@ -53,6 +53,8 @@ ELSEWHERE = (
      "test_containers.py", "test_nothing_outlives_those_who_hold_the_run"),
     ("container removed by somebody", "FAIL, saying so",
      "test_containers.py", "test_a_container_that_somebody_removes_is_said_to_be"),
+    ("process in a container stopped (SIGSTOP)", "named, with its host",
+     "test_containers.py", "test_a_container_that_somebody_removes_is_said_to_be"),
     ("container out of memory", "FAIL, with the limit", "test_containers.py", "test_out_of_memory_is_named"),
     ("leftover containers of an earlier run", "found by their labels and removed by the next run and cleanup",
      "test_containers.py",

@@ -282,10 +282,16 @@ def test_nothing_outlives_those_who_hold_the_run(box: Box, victims: tuple[str, .
 
 @EITHER
 def test_a_container_that_somebody_removes_is_said_to_be(box: Box) -> None:
+    """Also that a process in it stood still before: docker's are no descendants of the supervisor."""
     box.start(*HANG)
-    box.host.run(box.runtime, "rm", "--force", box.running()["container"]["id"])
+    container = box.running()["container"]["id"]
+    assert box.host.signal("phase=timing", signal.SIGSTOP)
+    box.until(lambda: json.loads(box.file("state.json").read_text())["still"], "it is seen")
+    box.host.run(box.runtime, "rm", "--force", container)
     state = box.wait()
     assert state["exit_code"] != 0
+    assert state["cause"].startswith("stopped by a signal (SIGSTOP or a debugger): pid ")
+    assert "phase=timing" in state["cause"]
     assert "removed by somebody else" in state["cause"] or "ended from outside" in state["cause"]
 
 

@@ -21,6 +21,11 @@ UNPACK_S = 3600.0
 HANDOVER_S = 0.5
 """So much earlier than here is the end inside, so that what it wrote is there in time."""
 
+GLANCE_S = 5.0
+GLANCE_AGAIN_S = 60.0
+"""How long a look in passing waits for the engine: the deadline and a stop must not wait for a sick daemon,
+which is asked again only after a while."""
+
 SETTLE_S = 2.0
 """Beyond the grace: for the container to end by itself once its program has."""
 
@@ -47,6 +52,8 @@ class Box:
         self._log = log
         self._alive: int | None = None
         self._id: str | None = None
+        self._first: processes.Identity | None = None
+        self._glance_at = 0.0
         self._told_before = 0
         self._facts: dict[str, Any] = {}
 
@@ -149,11 +156,27 @@ class Box:
 
     # ---- while it runs ----
 
-    def pids(self) -> list[int]:
-        """Returns the container's processes that are not among the supervisor's own descendants."""
-        found = self._look()
+    def pids(self, in_passing: bool = False) -> list[int]:
+        """Returns the container's processes: docker's are the daemon's, not the supervisor's descendants.
+
+        ``in_passing``: the engine gets little time to answer; where it does not, nothing is known.
+        """
+        if self._first is None or not processes.is_alive(self._first):
+            self._first = self._find_first(in_passing)
+        return [self._first.pid, *processes.descendants(self._first.pid)] if self._first else []
+
+    def _find_first(self, in_passing: bool) -> processes.Identity | None:
+        if in_passing and time.monotonic() < self._glance_at:
+            return None
+        began = time.monotonic()
+        found = self._look(GLANCE_S if in_passing else engine.CALL_S)
+        if time.monotonic() - began >= GLANCE_S:
+            self._glance_at = time.monotonic() + GLANCE_AGAIN_S
         pid = int(((found or {}).get("State") or {}).get("Pid") or 0)
-        return [pid, *processes.descendants(pid)] if pid else []
+        try:
+            return processes.identify(pid) if pid else None
+        except ProcessLookupError:
+            return None
 
     def stacks(self, end: float) -> str | None:
         """Has the image's own py-spy, where it has one, write stacks.txt; returns what was used, or None.
@@ -172,11 +195,11 @@ class Box:
             time.sleep(0.1)
         return None
 
-    def _look(self) -> dict[str, Any] | None:
+    def _look(self, timeout_s: float = engine.CALL_S) -> dict[str, Any] | None:
         if self._id is None:
             return None
         try:
-            entries = engine.inspect(self._runtime, [self._id])
+            entries = engine.inspect(self._runtime, [self._id], timeout_s)
         except ContainerError as error:
             self._log(str(error))
             return None

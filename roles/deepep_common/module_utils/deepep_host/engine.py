@@ -102,11 +102,11 @@ def last_line(text: str) -> str:
     return lines[-1][:600] if lines else ""
 
 
-def inspect(runtime: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+def inspect(runtime: str, ids: Sequence[str], timeout_s: float = CALL_S) -> list[dict[str, Any]]:
     """Returns what the engine knows of containers; those that are gone are left out."""
     if not ids:
         return []
-    done = call([runtime, "container", "inspect", *ids])
+    done = call([runtime, "container", "inspect", *ids], timeout_s=timeout_s)
     try:
         found = json.loads(done.out)
     except ValueError:

@@ -324,7 +324,7 @@ class Supervisor:
         if now - self._looked < STILL_S:
             return
         self._looked = now
-        before, self._still = self._still, trouble.standing_still(processes.descendants(os.getpid()))
+        before, self._still = self._still, trouble.standing_still(self._of_run(in_passing=True))
         twice = sorted(set(before) & set(self._still))
         if twice and not self._state["still"]:
             self._state["still"] = [processes.describe(pid) for pid in twice]
@@ -386,8 +386,7 @@ class Supervisor:
 
     def _take_evidence(self, seconds: float) -> None:
         """Writes where everything stands before it ends: stacks, last words of each rank, devices."""
-        pids = processes.descendants(os.getpid())
-        pids += [pid for pid in (self._box.pids() if self._box else ()) if pid not in pids]
+        pids = self._of_run()
         logs, end = self._folder / "logs", time.monotonic() + seconds
         try:
             devices = last_words.ask_devices(logs)
@@ -398,6 +397,12 @@ class Supervisor:
             last_words.await_devices(devices, logs, end)
         except OSError as error:
             log(f"no evidence could be written: {error}")
+
+    def _of_run(self, in_passing: bool = False) -> list[int]:
+        """Returns the run's processes here, wherever its container's hang in the tree."""
+        pids = processes.descendants(os.getpid())
+        inside = self._box.pids(in_passing) if self._box else ()
+        return pids + [pid for pid in inside if pid not in pids]
 
     def _clear_box(self) -> list[str]:
         """Ends and removes the container; returns what its program left running, and what did not go."""
