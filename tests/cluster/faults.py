@@ -47,7 +47,7 @@ class Cell:
     cause. ``sign``: what the victim's logs say when it happens, where that is later than the action, or the
     program itself causes it. ``stand_in``: words for the stand-in program; None for the real benchmark.
     ``collected``: hosts whose logs must be in the tree; ``kept``: what else must be there of the victim.
-    ``quick``: part of ``make test``.
+    ``podman``: in a container. ``quick``: part of ``make test``.
     """
 
     fault: str
@@ -64,6 +64,7 @@ class Cell:
     env: tuple[tuple[str, str], ...] = ()
     left_on: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    podman: bool = False
     quick: bool = False
 
     @property
@@ -401,6 +402,9 @@ def _real() -> list[Cell]:
                 names=("rank 1", "node2", "no progress"), sign="no progress for",
                 kept=("stacks.txt", "stacks-rank-0001.txt", "last-lines.txt")),
         replace(base, fault="benchmark: host loses power, controller lost too",
+                action=without_controller(power_loss), verdicts=(), collected=()),
+        # Containers' processes are not the supervisor's to end alone: the runtime has a say.
+        replace(base, fault="benchmark in podman: host loses power, controller lost too", podman=True,
                 action=without_controller(power_loss), verdicts=(), collected=()),
         replace(base, fault="benchmark: link down for good, controller lost too",
                 action=without_controller(link_down), verdicts=(), collected=()),

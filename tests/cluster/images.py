@@ -6,11 +6,25 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.cluster.machine import Host
 
 MOUNTS = ("/usr:/usr:ro",)
 """Mounts that give an image of ``frame`` a Python, a shell and their libraries."""
+
+TORCH = (Path(__file__).resolve().parents[2] / ".venv-torch").resolve()
+TORCH_MOUNTS = (
+    *MOUNTS,
+    *(f"{path}:{path}:ro" for path in (TORCH, (TORCH / "bin" / "python").resolve().parents[1])),
+)
+"""Mounts that give it an interpreter with torch too, which would be a gigabyte of the image."""
+
+ARCHIVE = "/srv/image.tar"
+"""Where ``put`` leaves an image on a host."""
 
 _FOLDERS = (
     "dev",
@@ -86,6 +100,14 @@ def frame(
             info = tarfile.TarInfo(file)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
+    return image
+
+
+def put(hosts: Iterable[Host], folder: Path, **how: Any) -> str:
+    """Puts an image of ``frame`` on hosts as an archive of docker save; returns its id."""
+    image = frame(folder / "image.tar", "team/deepep:1", **how)
+    for host in hosts:
+        host.root(ARCHIVE).write_bytes((folder / "image.tar").read_bytes())
     return image
 
 

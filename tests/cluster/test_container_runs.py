@@ -11,21 +11,16 @@ import pytest
 
 from tests.cluster import images
 from tests.cluster.conftest import need_lab
-from tests.cluster.lab import REPOSITORY, Lab
+from tests.cluster.images import ARCHIVE, TORCH, put
+from tests.cluster.lab import Lab
 from tests.e2e.conftest import COMPILER
 
 pytestmark = pytest.mark.cluster
 
-ARCHIVE = "/srv/image.tar"
-"""Where each host has the image, as an archive of docker save."""
-
 WORK_DIR = "/var/tmp/deepep-containers"  # noqa: S108 - of the lab's hosts
-TORCH = (REPOSITORY / ".venv-torch").resolve()
-# The image's own interpreter with torch would be in it; a gigabyte of it is mounted instead.
-_MOUNTED = (TORCH, (TORCH / "bin" / "python").resolve().parents[1])
 COMMON: dict[str, Any] = {
     "deepep_container_runtime": "podman",
-    "deepep_container_mounts": [*images.MOUNTS, *(f"{path}:{path}:ro" for path in _MOUNTED)],
+    "deepep_container_mounts": [*images.TORCH_MOUNTS],
     "deepep_work_dir": WORK_DIR,
 }
 
@@ -59,14 +54,6 @@ def lab() -> Iterator[Lab]:
         pytest.skip("no .venv-torch: make .venv-torch")
     with Lab(2, registry=True) as lab:
         yield lab
-
-
-def put(lab: Lab, folder: Path, **how: Any) -> str:
-    """Puts an image on every host as a file; returns its id."""
-    image = images.frame(folder / "image.tar", "team/deepep:1", **how)
-    for host in lab.hosts:
-        host.root(ARCHIVE).write_bytes((folder / "image.tar").read_bytes())
-    return image
 
 
 def write(folder: Path, name: str, *, extra: str = "", **arguments: object) -> Path:
@@ -154,7 +141,7 @@ def test_an_images_own_benchmark_is_unverified_and_in_docker_its_failure_ends_th
         host.start_docker()
     place = "/workspace/dp-benchmark/benchmark"
     put(
-        lab,
+        lab.hosts,
         tmp_path,
         files={f"{place}/benchmark.py": OF_SEED_PAGE, f"{place}/benchmark_ll.py": OF_SEED_PAGE},
         env={"PATH": f"{TORCH}/bin:/usr/bin:/bin"},

@@ -45,6 +45,9 @@ def test_fault(cell: Cell, lab: Lab, tmp_path: Path) -> None:
         image = put_image(lab, tmp_path)
         hosts[1].disturb(delay_ms=60)
         at_start.append(hosts[1].clear_link)
+    elif cell.podman:
+        images.put(hosts, tmp_path)
+        image = images.ARCHIVE
     begun = time.monotonic()
     run = Launched(
         lab,
@@ -78,7 +81,7 @@ def test_fault(cell: Cell, lab: Lab, tmp_path: Path) -> None:
         took = time.monotonic() - begun
         found = run.verdict()
         # Before anything is mended: what is left on hosts that can be reached, and on the others too.
-        left = what_is_left(hosts)
+        left = what_is_left(hosts, cell.podman)
     finally:
         run.kill()
         for undo in at.later:
@@ -102,6 +105,13 @@ def put_image(lab: Lab, folder: Path) -> str:
 
 def variables_of(cell: Cell) -> dict[str, Any] | None:
     """Returns what the inventory says beyond that of all runs."""
+    if cell.podman:
+        return {
+            "deepep_iterations_cap": None,
+            "deepep_container_runtime": "podman",
+            "deepep_container_mounts": [*images.TORCH_MOUNTS],
+            "deepep_python": str(images.TORCH / "bin" / "python"),
+        }
     if cell.stand_in is None:
         return {"deepep_iterations_cap": None}
     if cell.phase != IMAGE:
@@ -163,14 +173,16 @@ def wait_until_gone(hosts: list[Host]) -> None:
         time.sleep(0.1)
 
 
-def what_is_left(hosts: list[Host]) -> dict[str, list[str]]:
-    """Returns what still runs of the benchmark, after a while, on each host that is on."""
+def what_is_left(hosts: list[Host], podman: bool = False) -> dict[str, list[str]]:
+    """Returns what is left of the benchmark, after a while, on each host that is on; also containers."""
     wait_until_gone(hosts)
-    return {
-        host.name: [process.command for process in host.of_benchmark()]
-        for host in hosts
-        if host.on and host.of_benchmark()
-    }
+    found = {}
+    for host in filter(lambda host: host.on, hosts):
+        left = [process.command for process in host.of_benchmark()]
+        left += host.run("podman", "ps", "--all", "--quiet").stdout.split() if podman else []
+        if left:
+            found[host.name] = left
+    return found
 
 
 def check(cell: Cell, run: Launched, code: int, found: dict[str, object]) -> None:
