@@ -39,6 +39,24 @@ is only a warning. `deepep_preflight_tolerate: [gpu_idle]` (inventory or `-e`) m
 |---|---|
 """  # noqa: E501 - rows of Markdown tables
 
+LOGOUT = """\
+
+## What ends with a login
+
+A run goes on without its controller ([operations](operations.md#how-a-run-is-held)), so it must outlive the
+SSH connection that started it. On hosts with systemd, check `logout` asks logind itself:
+
+* With `KillUserProcesses=yes` a session's processes end with the SSH connection, supervisors and transfers of
+  images among them, whether or not the user lingers. The run is then lost with its controller, or with a
+  connection that broke and was made anew.
+* Else they stay, and keep the session ("closing"), the user's service manager and `/run/user/UID` with them:
+  no lingering is needed for rootless podman, whose containers and state are there, nor for the
+  [credentials](credentials.md) of a transfer.
+* Two cases have no such session, and need `loginctl enable-linger USER`: hosts that are reached without SSH
+  from a desktop's terminal, whose processes are the service manager's; and another user through `become`,
+  whose `/run/user/UID` is there only while somebody else is logged in as that user.
+"""
+
 SELFTEST = """\
 
 ## Every host alone: `--selftest`
@@ -87,7 +105,7 @@ def page() -> str:
     lines.append(_row((f"`{name}`", item, what, "warn", remedy)))
     lines += ["", "## Elsewhere", "", "| item | where |", "|---|---|"]
     lines += [_row(pair) for pair in ELSEWHERE]
-    return "\n".join(lines) + "\n" + SELFTEST
+    return "\n".join(lines) + "\n" + LOGOUT + SELFTEST
 
 
 def _row(cells: Iterable[str]) -> str:

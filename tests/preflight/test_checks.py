@@ -25,6 +25,7 @@ from deepep_host.preflight.machine import (  # noqa: E402
     FABRIC_MANAGER,
     JOURNAL,
     KERNEL_LOG,
+    LOGIND,
     NVLINK,
     RUNTIMES,
     SMI,
@@ -411,6 +412,7 @@ def test_every_check_of_a_gpu_host_is_seen_failing_or_warning() -> None:
         "python",
         "torch",
         "work_dir",
+        "logout",
         "interface",
         "limits",
         "jit_cache",
@@ -585,6 +587,61 @@ def test_compiled_kernels_are_looked_for_where_runs_keep_them(
     tree.file("/proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\nnas:/home /home nfs4 rw 0 0\n")
     line = look(tree, **{"needs": ["gpu", "container"], "runtimes": ["docker"], **wanted})["jit_cache"]
     assert (line["result"], part in line["text"]) == (result, True), line
+
+
+# As systemd 252 shows an SSH session, a terminal of a desktop, and what is neither.
+OF_SESSION = "0::/user.slice/user-1001.slice/session-4.scope"
+OF_MANAGER = "0::/user.slice/user-1001.slice/user@1001.service/app.slice/run-rd55f.scope"
+OF_SERVICE = "0::/system.slice/ssh.service"
+
+
+@pytest.mark.parametrize(
+    ("group", "uid", "killing", "there", "result", "part"),
+    [
+        (OF_SESSION, 1001, "b false\nas 0\nas 0\n", [], "pass", "what plain left running stays"),
+        (OF_SESSION, 1001, "b true\nas 0\nas 0\n", [], "warn", "ends what plain left running once"),
+        # Lingering saves the user's service manager, not what is in the session's scope.
+        (OF_SESSION, 1001, "b true\nas 0\nas 0\n", ["linger/plain"], "warn", "ends what plain"),
+        (OF_SESSION, 1001, 'b true\nas 0\nas 2 "plain" "root"\n', [], "pass", "stays"),
+        (OF_SESSION, 1001, 'b true\nas 1 "other"\nas 0\n', [], "pass", "stays"),
+        (OF_SESSION, 1001, 'b false\nas 1 "plain"\nas 0\n', [], "warn", "ends what plain"),
+        (OF_SESSION.replace("1001", "0"), 0, "b true\nas 0\nas 0\n", [], "pass", "what root left"),
+        (OF_SESSION.replace("1001", "0"), 0, 'b true\nas 0\nas 1 "plain"\n', [], "warn", "what root left"),
+        (OF_SESSION, 1001, None, [], "unknown", "does not say whether it ends what a login left"),
+        (OF_SESSION, 1001, "b maybe\n", [], "unknown", "its answer is not known"),
+        # With become: of root, and of a user who is logged in elsewhere too.
+        (OF_SESSION, 0, "b false\nas 0\nas 0\n", ["user/0"], "pass", "what plain left"),
+        (OF_SESSION, 1002, "b false\nas 0\nas 0\n", [], "pass", "what plain left"),
+        (OF_SESSION, 1002, "b false\nas 0\nas 0\n", ["user/1002"], "warn", "another login of ops"),
+        (OF_SESSION, 1002, "b false\nas 0\nas 0\n", ["user/1002", "linger/ops"], "pass", "what plain left"),
+        (OF_MANAGER, 1001, None, [], "warn", "ends with plain's last login"),
+        (OF_MANAGER, 1001, None, ["linger/plain", "user/1001"], "pass", "plain lingers"),
+        (OF_SERVICE, 1001, None, [], "pass", "no login of systemd's"),
+        (None, 1001, None, [], "unknown", "cgroup cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_ends_with_a_login_is_told(
+    tmp_path: Path, group: str | None, uid: int, killing: str | None, there: list[str], result: str, part: str
+) -> None:
+    tree = machines.cpu_only(tmp_path / "m")
+    assert look(tree, ["host", "torch"])["logout"]["text"] == "systemd does not run this host"
+    tree.file("/run/systemd/system/x.conf", "")
+    tree.file("/proc/self/status", f"Name:\tpython3\nUid:\t1001\t{uid}\t{uid}\t{uid}")
+    if group:
+        tree.file("/proc/self/cgroup", f"9:name=systemd:{group[3:]}\n{group}")
+    if killing:
+        tree.command(LOGIND, killing)
+    for number, name in ((0, "root"), (1001, "plain"), (1002, "ops")):
+        tree.command(("id", "-un", str(number)), f"{name}\n")
+    for name in there:
+        where = "/var/lib/systemd" if name.startswith("linger") else "/run"
+        tree.file(f"{where}/{name}", "")
+    line = look(tree, ["host", "torch"])["logout"]
+    assert "logout" not in look(tree, ["host"]), "a login host of Slurm's"
+    assert (line["result"], part in line["text"]) == (result, True), line
+    if result == "warn":
+        lingering = uid == 1002 or group == OF_MANAGER
+        assert line["remedy"].startswith("loginctl enable-linger" if lingering else "KillExcludeUsers=root")
 
 
 def test_a_check_that_meets_what_it_never_saw_says_so(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ compared between hosts (:mod:`.across`), tried between them (:mod:`.reach`) and 
 from __future__ import annotations
 
 from . import reach
-from .checks import container, elsewhere, gpu, host, network, nvlink
+from .checks import container, elsewhere, gpu, host, logout, network, nvlink
 from .model import Check
 
 _NVSHMEM = "DeepEP docs/nvshmem.md"
@@ -23,6 +23,12 @@ CHECKS = (
     Check("work_dir", "P16", ("host",), (), "the work directory can be written, is local and has room",
           "make room, set deepep_work_dir elsewhere, or lower deepep_preflight_min_free_mib", "this project",
           host.work_dir),
+    # Not of a login host of Slurm's, which runs nothing itself: its jobs are no part of a login.
+    Check("logout", "P01", ("torch", "container", "gpu"), (),
+          "a run outlives the SSH connection that started it",
+          "KillExcludeUsers=root USER, or KillUserProcesses=no, in /etc/systemd/logind.conf.d/, then "
+          "systemctl restart systemd-logind; lingering does not help",
+          "systemd logind.conf(5), loginctl(1)", logout.logout),
     Check("interface", "P19", ("host",), (), "the address that the inventory names is the host's, and the "
           "interfaces that it or a test names exist",
           "set deepep_master_interface (or the test's *_SOCKET_IFNAME) to one that exists",

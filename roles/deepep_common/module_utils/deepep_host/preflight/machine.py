@@ -20,6 +20,12 @@ FABRIC_MANAGER = ("systemctl", "is-active", "nvidia-fabricmanager")
 KERNEL_LOG = ("dmesg",)
 JOURNAL = ("journalctl", "-k", "-b", "-q", "--no-pager", "-o", "short-monotonic", "-g", "NVRM|nvswitch")
 DEVICES = ("ibv_devinfo",)
+SYSTEMD = "/run/systemd/system"
+"""There where systemd runs the host (sd_booted)."""
+LOGIND = ("busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
+          "org.freedesktop.login1.Manager", "KillUserProcesses", "KillOnlyUsers",
+          "KillExcludeUsers")  # fmt: skip
+"""What logind goes by: built-in defaults and all its files together."""
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "docker": ("docker", "info", "--format", "{{json .}}"),
     "podman": ("podman", "info", "--format", "json"),
@@ -72,6 +78,8 @@ class Machine:
         """Runs all commands that the checks will want, at the same time."""
         commands: list[Sequence[str]] = list(more)
         needs = self.wanted.needs
+        if self.probe.exists(SYSTEMD):
+            commands.append(LOGIND)
         if "gpu" in needs:
             commands += [SMI, NVLINK, TOPOLOGY, KERNEL_LOG, FABRIC_MANAGER]
         if needs & {"rdma", "network"}:
