@@ -236,11 +236,14 @@ class Carried(unittest.TestCase):
         self.assertEqual(found["nvlink"], {"sent_bytes": 2 * 4096 * 1024, "received_bytes": 4096 * 1024})
         self.assertEqual(found["rdma"], {"sent_bytes": 40, "received_bytes": 40})
         self.assertEqual(found["used"], ["nvlink"])
+        self.assertGreater(found["nvlink_ever_bytes"], 3 * 4096 * 1024)
 
     def test_what_nobody_counts_is_null(self) -> None:
         counters = LinkCounters(None, Path("/nowhere"))
         counters.begin()
-        self.assertEqual(counters.carried(set()), {"nvlink": None, "rdma": None, "used": []})
+        self.assertEqual(
+            counters.carried(set()), {"nvlink": None, "rdma": None, "nvlink_ever_bytes": None, "used": []}
+        )
 
 
 class Order(unittest.TestCase):

@@ -51,7 +51,9 @@ class LinkCounters:
             "rdma": _difference([self._rdma], [rdma]) if self._rdma and rdma else None,
         }
         used = [name for name, each in found.items() if each and max(each.values()) > _USED_BYTES]
-        return {**found, "used": used}
+        # 0: counters that stand still, and tell nothing
+        ever = sum(now[uuid].sent + now[uuid].received for uuid in gpus) if gpus else None
+        return {**found, "nvlink_ever_bytes": ever, "used": used}
 
     def _ask(self) -> str:
         if not self._program:
