@@ -49,3 +49,16 @@ def test_one_sentence_stands_for_all_gpus_and_names_the_operations(tmp_path: Pat
         "while it was measured (dispatch): GPU 0 of node1 was throttled: power cap, and 7 more such"
     ]
     assert [one["marks"] for one in judged["operations"]] == [marks, []]
+
+
+def test_times_that_do_not_agree_mark_what_comes_from_their_median() -> None:
+    record = {"operation": "dispatch", "time_s": {"min": 34.8e-6, "median": 57.6e-6}}
+    [mark] = marks_of({}, record)
+    assert "57.6 us or longer, the fastest 34.8 us" in mark
+    assert kind_of(mark) == "unsteady"
+    assert [marks_of({}, record, figure) for figure in ("global_bw", "kernel_time", "simple_nvl_bw")] == [
+        [mark], [], []
+    ]  # fmt: skip
+    steady = {"time_s": {"min": 34.8e-6, "median": 36.0e-6}}
+    for other in ({"stand_in": True}, {"baseline": True}, {"variant": "eager"}, steady, {"time_s": None}):
+        assert marks_of({}, {**record, **other}) == []

@@ -1,6 +1,7 @@
 """Marks: what was wrong while a record was measured, so that its figures are not what the hardware can do.
 
-The program says so of its GPUs (throttled, shared, conditions unknown); the plan knows what ran under nsys.
+The program says so of its GPUs (throttled, shared, conditions unknown); the plan knows what ran under nsys;
+times that do not agree with each other say it themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ _KINDS = (
     ("shared", " was shared "),
     ("throttled", "throttled"),
     ("nsys", "under nsys"),
+    ("unsteady", "unsteady"),
 )
+_UNSTEADY = 4 / 3
+"""Median over minimum from which on something else was at work. On quiet H100s even calls that wait for the
+CPU stay below 1.3 (docs/h100); once, on a host that was not, a call under a CUDA graph reached 1.7."""
+_TIMED = ("deepep_time", "global_bw", "wire_nvl_bw", "wire_rdma_bw")
+"""Figures from the median of the timed iterations."""
 
 
 def marks_of(run: Mapping[str, Any], record: Mapping[str, Any], figure: str = "deepep_time") -> list[str]:
@@ -33,7 +40,28 @@ def marks_of(run: Mapping[str, Any], record: Mapping[str, Any], figure: str = "d
     marks = [printable(str(mark)) for mark in told] if isinstance(told, list) else []
     if profiled(run) and not any(kind_of(mark) == "nsys" for mark in marks):
         marks.append(UNDER_NSYS)
+    if figure in _TIMED:
+        marks += _unsteady(record)
     return list(dict.fromkeys(marks))
+
+
+def _unsteady(record: Mapping[str, Any]) -> list[str]:
+    """Returns a mark where half of the iterations were much slower than the fastest: such a median is of the
+    disturbance.
+
+    Not of what the CPU launches call by call, nor of stand-ins on it; baselines are not judged.
+    """
+    times = record.get("time_s")
+    if not isinstance(times, Mapping) or record.get("stand_in") or record.get("baseline"):
+        return []
+    median, fastest = times.get("median"), times.get("min")
+    known = all(isinstance(one, (int, float)) and one > 0 for one in (median, fastest))
+    if not known or record.get("variant") == "eager" or median <= _UNSTEADY * fastest:
+        return []
+    return [
+        f"unsteady: half of the iterations took {median * 1e6:.1f} us or longer, the fastest "
+        f"{fastest * 1e6:.1f} us: something else had the CPUs, the links or a GPU; run it again"
+    ]
 
 
 def profiled(run: Mapping[str, Any]) -> bool:
