@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -24,6 +25,20 @@ hypothesis.settings.load_profile("tests")
 
 # As at a terminal: what a script starts with & ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begins the share of each worker with its part of the long tests: xdist hands out equal shares in order,
+    and steals from the end of the longest one."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = iter([item for item in items if not item.get_closest_marker("long")])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        first = long[worker::workers]
+        share = (len(items) - len(ordered)) // (workers - worker)
+        ordered += [*first, *itertools.islice(others, share - len(first))]
+    items[:] = [*ordered, *others]
 
 
 @pytest.fixture(scope="session")

@@ -77,15 +77,15 @@ def main(args: argparse.Namespace) -> int:
     if compiled is None:
         return exit_codes.INPUT_ERROR
     session = create_directory(Path(args.results_dir).absolute(), compiled.plan.scenario)
-    playbook = Playbook(
-        bundle=own_bundle(session),
-        name="preflight.yml" if args.preflight_only else "site.yml",
-        inventories=tuple(planning.absolute(source) for source in args.inventory),
-        extra_vars=(*args.extra_vars, f"deepep_results={session}"),
-        options=pass_through(vars(args)),
-    )
-    print(f"bundle: {compiled.bundle}\nresults: {session}", file=sys.stderr)
     try:
+        playbook = Playbook(
+            bundle=own_bundle(session),
+            name="preflight.yml" if args.preflight_only else "site.yml",
+            inventories=tuple(planning.absolute(source) for source in args.inventory),
+            extra_vars=(*args.extra_vars, f"deepep_results={session}"),
+            options=pass_through(vars(args)),
+        )
+        print(f"bundle: {compiled.bundle}\nresults: {session}", file=sys.stderr)
         # Not the one that was just written, which the next compile of this scenario replaces.
         emit_bundle(compiled.plan, compiled.inventory, playbook.bundle)
         link_additions(compiled.bundle, playbook.bundle)
@@ -95,6 +95,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"deepep-compiler: cannot write {session}: {error.strerror or error}", file=sys.stderr)
         return exit_codes.INPUT_ERROR
     except AnsibleMissingError as missing:
+        discard_unopened(session)
         print(f"deepep-compiler: {missing}", file=sys.stderr)
         return exit_codes.INPUT_ERROR
     except KeyboardInterrupt:

@@ -86,6 +86,7 @@ def run(lab: Lab, folder: Path, scenario: Path, variables: dict[str, Any], code:
     return session / "T" / "0"
 
 
+@pytest.mark.long
 def test_the_bundled_program_passes_in_podman_on_two_hosts_once_the_registry_is_back(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_bundled_program_passes_in_podman_on_two_hosts_once_the_registry_is_
         assert not list(host.root(WORK_DIR).glob(f"*/{host.name}"))
 
 
+@pytest.mark.long
 def test_an_images_own_benchmark_is_unverified_and_in_docker_its_failure_ends_the_other_host(
     lab: Lab, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def chosen() -> list[Cell]:
     return [cell for cell in CELLS if OUTCOMES or cell.quick]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cell", chosen(), ids=lambda cell: cell.id)
 def test_fault(cell: Cell, lab: Lab, tmp_path: Path) -> None:
     hosts = lab.hosts[:3]

@@ -32,6 +32,7 @@ def run_id(run: Launched) -> str:
     return str(json.loads((run.session / "Tests.1" / "0" / "launch.json").read_text())["run_id"])
 
 
+@pytest.mark.long
 def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
     login = {"registry": Registry.NAME, "username": Registry.USER, "password": Registry.PASSWORD}
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30",
@@ -74,6 +75,7 @@ def test_a_controller_that_dies(lab: Lab, tmp_path: Path) -> None:
     assert not (run.session / "earlier").exists()
 
 
+@pytest.mark.long
 def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     """It saw both hosts vanish and gave up; they went on, and what they have is fetched."""
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=20", variables=GIVEN_UP)
@@ -93,6 +95,7 @@ def test_a_controller_without_a_network(lab: Lab, tmp_path: Path) -> None:
     assert not any(map(run.left_on, run.hosts)), "files are left on the hosts"
 
 
+@pytest.mark.long
 def test_a_run_that_needs_a_lost_host_is_not_started(lab: Lab, tmp_path: Path) -> None:
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=30", variables=GIVEN_UP, tests=2)
     run.wait_for_phase("timing")
@@ -105,6 +108,7 @@ def test_a_run_that_needs_a_lost_host_is_not_started(lab: Lab, tmp_path: Path) -
     assert not [event for event in run.events() if event["event"] == "start" and event["run"] == "Tests.2/0"]
 
 
+@pytest.mark.long
 def test_a_lost_host_that_is_back_takes_part_again(lab: Lab, tmp_path: Path) -> None:
     run = Launched(lab, tmp_path, lab.hosts[:2], stand_in="*:timing:lasts=12", variables=GIVEN_UP, tests=2)
     run.wait_for_phase("timing")

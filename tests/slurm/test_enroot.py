@@ -83,6 +83,7 @@ def check(slurm: SlurmLab, run: Run, digest: str) -> None:
         assert not host_.of_benchmark()
 
 
+@pytest.mark.long
 def test_an_image_is_imported_by_a_job_and_started_by_others(
     slurm: SlurmLab, torch_python: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def on(*hosts: str, limit: str = "50m") -> str:
     return f'nodes = [{names}]\ntime_limit = "{limit}"'
 
 
+@pytest.mark.long
 def test_faults_of_programs_hosts_and_people(slurm: SlurmLab, tmp_path: Path) -> None:
     scenario = write_scenario(tmp_path, {
         "dies": (f'[ "$SLURMD_NODENAME" != node2 ] || {{ echo last words >&2; exit 3; }}; {LONG}',

@@ -27,6 +27,7 @@ def left(host: Host) -> list[str]:
     return [name for name in host.run("ls", WORK_DIR).stdout.split() if name != "locks"]
 
 
+@pytest.mark.long
 @pytest.mark.cluster
 def test_a_killed_jobs_files_are_fetched_and_a_lost_hosts_are_found_by_the_next_job(
     slurm: SlurmLab, tmp_path: Path

@@ -20,6 +20,7 @@ SEED_PAGE = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_gloo_passes_and_what_a_lost_controller_left_is_taken_up(
     slurm: SlurmLab, torch_python: Path, tmp_path: Path
 ) -> None:

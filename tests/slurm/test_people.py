@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cluster
 WORK_DIR = "/var/tmp/deepep-root"  # noqa: S108 - a directory of a test host
 
 
+@pytest.mark.long
 def test_states_that_others_put_a_job_in(slurm: SlurmLab, tmp_path: Path) -> None:
     go_on = f"/var/tmp/{tmp_path.name}"  # noqa: S108 - of a test host
     scenario = write_scenario(tmp_path, {
