@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compiler.cli.exit_codes import NOT_PASSED
 from compiler.report.write import write_reports
 from tests.browser import find
 
@@ -42,7 +43,7 @@ def killed(folder: Path) -> Path:
 
     with Lab(3) as lab:
         run = Launched(
-            lab, folder, lab.hosts, stand_in=None, iterations=400, time_limit_s=240,
+            lab, folder, lab.hosts, stand_in=None, iterations=6000, time_limit_s=240,
             timeouts_s=120, tests=3, name="power-loss",
         )  # fmt: skip
         victim = lab.hosts[1]
@@ -50,7 +51,9 @@ def killed(folder: Path) -> Path:
         run.wait_for(lambda event: _has(event, second | {"event": "rendezvous"}))
         run.wait_for(lambda event: _has(event, second | {"phase": "timing", "host": victim.name}))
         victim.power_off()
-        run.finish()
+        code = run.finish()
+    if code != NOT_PASSED:
+        raise RuntimeError(f"the run was over before its host lost power: exit code {code}")
     return _only(folder / "results")
 
 
@@ -104,10 +107,8 @@ def screenshots(name: str) -> None:
 def main(argv: list[str]) -> int:
     """Writes what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.report.pages", description=__doc__)
-    parser.add_argument(
-        "what", nargs="*", choices=["passed", "killed", "screenshots"], default=["passed", "killed"]
-    )
-    for what in parser.parse_args(argv).what:
+    parser.add_argument("what", nargs="*", choices=["passed", "killed", "screenshots", []])
+    for what in parser.parse_args(argv).what or ("passed", "killed"):
         if what == "screenshots":
             screenshots("passed")
             screenshots("killed")
