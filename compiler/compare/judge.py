@@ -96,8 +96,12 @@ def overall(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 def _questions(number: int, pair: Pair) -> list[_Question]:
+    from deepep_host.judge.figures import AS_TESTED
+
     questions = []
     for figure in COMPARED:
+        if figure.key in AS_TESTED and not pair.one_method:
+            continue
         base_values, new_values = _values(pair.base, figure), _values(pair.new, figure)
         base, new = np.log(base_values), np.log(new_values)
         if not base.size or not new.size:

@@ -34,7 +34,8 @@ class Start:
 
     ``moved`` is the number of bytes of all ranks per iteration, None where the record does not say.
     ``circumstances`` are the hosts, and the software versions that the record and the hosts' metadata name;
-    ``marks`` say what was wrong while it was measured, ``own_marks`` what only while DeepEP's own test was.
+    ``marks`` say what was wrong while it was measured, ``own_marks`` what only while DeepEP's own test was;
+    ``own_method`` is how that one was followed.
     """
 
     run: str
@@ -43,6 +44,7 @@ class Start:
     circumstances: Mapping[str, str]
     marks: tuple[str, ...] = ()
     own_marks: tuple[str, ...] = ()
+    own_method: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,10 @@ class Difference:
     new: str
 
 
+def _methods(series: Series) -> set[str]:
+    return {start.own_method for start in series.starts if start.own_method is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two series that may be compared, and what was changed between them."""
@@ -133,7 +139,22 @@ class Pair:
             for side, series in sides
             if (number := sum(1 for start in series.starts if start.own_marks))
         )
-        return marked + own_marked + self._other_kernel_times
+        return marked + own_marked + self._other_kernel_times + self._other_methods
+
+    @property
+    def one_method(self) -> bool:
+        """Whether what DeepEP's own tests print was measured in one way on both sides, as far as is told."""
+        return len(_methods(self.base) | _methods(self.new)) < 2
+
+    @property
+    def _other_methods(self) -> tuple[str, ...]:
+        if self.one_method:
+            return ()
+        base, new = (" and ".join(sorted(_methods(series))) for series in (self.base, self.new))
+        return (
+            "NVLink and RDMA bandwidth are not compared, since DeepEP's own tests measure them in different "
+            f"ways: {Side.BASE}: {base}; {Side.NEW}: {new}",
+        )
 
     @property
     def _other_kernel_times(self) -> tuple[str, ...]:

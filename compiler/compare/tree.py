@@ -115,11 +115,19 @@ def _series_of(
             _circumstances(run, record, metadata),
             marks,
             tuple(own_marks(run, record)),
+            _own_method(record),
         )
         configuration = _configuration(run, record, hosts, metadata)
         configuration["nsys"] = any(kind_of(mark) == "nsys" for mark in marks)
         found.append(Series(configuration, _settings(run), (_place(run),), (start,)))
     return found
+
+
+def _own_method(record: Mapping[str, Any]) -> str | None:
+    """Returns how DeepEP's own test was followed, without whose test it was: they often have the same way."""
+    own_test = record.get("own_test")
+    method = own_test.get("method") if isinstance(own_test, Mapping) else None
+    return method.rpartition(": ")[2] if isinstance(method, str) else None
 
 
 def _configuration(

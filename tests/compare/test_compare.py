@@ -155,6 +155,30 @@ def test_kernel_times_of_another_call_are_another_figure(
         assert value["pairs"][0]["cautions"] == []
 
 
+def test_what_deepeps_tests_print_is_compared_where_they_measure_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of 2.x flush before every call; records of before name no release."""
+
+    def tree(name: str, method: str) -> Path:
+        figures = iter(spaced(250.0, 0.005, 5))
+        return make_tree(
+            tmp_path / name, {"A": DISPATCH}, session=name,
+            change_record=lambda record: record.update(
+                simple_nvl_bw=next(figures), own_test={"method": method}
+            ),
+        )  # fmt: skip
+
+    base = tree("base", "back to back, no barrier")
+    _, value = compared(base, tree("alike", "as tests/ of DeepEP 1.2.1: back to back, no barrier"), capsys)
+    assert ("dispatch", "simple_nvl_bw") in verdicts(value)
+    assert value["pairs"][0]["cautions"] == []
+    _, value = compared(base, tree("other", "as tests/legacy/ of DeepEP 2: caches flushed"), capsys)
+    assert ("dispatch", "simple_nvl_bw") not in verdicts(value)
+    [caution] = value["pairs"][0]["cautions"]
+    assert caution.endswith("BASE: back to back, no barrier; NEW: caches flushed")
+
+
 @pytest.mark.parametrize("known_by", ["plan", "record"])
 def test_what_ran_under_nsys_is_no_counterpart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], known_by: str
