@@ -87,13 +87,14 @@ def main(args: argparse.Namespace) -> int:
         )
         print(f"bundle: {compiled.bundle}\nresults: {session}", file=sys.stderr)
         # Not the one that was just written, which the next compile of this scenario replaces.
-        emit_bundle(compiled.plan, compiled.inventory, playbook.bundle)
-        link_additions(compiled.bundle, playbook.bundle)
+        try:
+            emit_bundle(compiled.plan, compiled.inventory, playbook.bundle)
+            link_additions(compiled.bundle, playbook.bundle)
+        except OSError as error:
+            discard_unopened(session)
+            print(f"deepep-compiler: cannot write {session}: {error.strerror or error}", file=sys.stderr)
+            return exit_codes.INPUT_ERROR
         return play_and_halt(args, playbook, session, compiled.plan)
-    except OSError as error:
-        discard_unopened(session)
-        print(f"deepep-compiler: cannot write {session}: {error.strerror or error}", file=sys.stderr)
-        return exit_codes.INPUT_ERROR
     except AnsibleMissingError as missing:
         discard_unopened(session)
         print(f"deepep-compiler: {missing}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 from compiler.report.model import Carried, GpuState, RunEvidence, Setting
 from compiler.report.values import mapping, number, objects, read_json, text
 
-_PARTS = {"during": "timed", "own_test": "own tests", "baselines": "baselines"}
+PARTS = {"during": "timed", "baselines": "baselines", "own_test": "own tests", "kernels": "kernels"}
 """What was measured, by its key of a GPU's conditions."""
 
 _NOTICED = 0.01
@@ -68,7 +68,7 @@ def _gpu(conditions: Mapping[str, Any], gpu: Mapping[str, Any]) -> GpuState:
 
 
 def _throttled(gpu: Mapping[str, Any]) -> Iterable[str]:
-    for part, name in _PARTS.items():
+    for part, name in PARTS.items():
         seen = mapping(gpu.get(part))
         counted = {key: number(value) or 0.0 for key, value in mapping(seen.get("throttled_s")).items()}
         whole = counted.pop("part", 0.0)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from deepep_bench.config import check_for_world, load_config
 from deepep_bench.errors import RefusedError
+from deepep_bench.gpu import PARTS
 
+from compiler.report import evidence
 from tests.bench_program.launch import write_config
 
 
@@ -97,3 +99,7 @@ def test_experts_must_divide_over_the_ranks(tmp_path: Path) -> None:
     check_for_world(config, 8)
     with pytest.raises(RefusedError, match="over 6 ranks; use 12 or 18"):
         check_for_world(config, 6)
+
+
+def test_the_report_knows_every_part_that_is_measured() -> None:
+    assert set(evidence.PARTS) == set(PARTS)

@@ -556,9 +556,9 @@ def test_interfaces_are_chosen_as_nccl_does(tmp_path: Path, spec: str, result: s
 def test_shared_file_systems_are_told(tmp_path: Path) -> None:
     tree = machines.h200_roce(tmp_path / "m")
     tree.file("/proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\nnas:/home /home nfs4 rw 0 0\n")
-    found = look(tree, work_dir="/home/u/deepep", environment={"EP_JIT_CACHE_DIR": "/home/u/.deep_ep"})
+    found = look(tree, work_dir="/home/u/deepep", jit_caches=["/home/u/.deep_ep"])
     assert [found[name]["result"] for name in ("work_dir", "jit_cache")] == ["warn", "warn"]
-    found = look(tree, work_dir="/homes/deepep", environment={"EP_JIT_CACHE_DIR": "/scratch/x"})
+    found = look(tree, work_dir="/homes/deepep", jit_caches=["/scratch/x"])
     assert [found[name]["result"] for name in ("work_dir", "jit_cache")] == ["pass", "pass"]
 
 
@@ -571,9 +571,13 @@ def test_shared_file_systems_are_told(tmp_path: Path) -> None:
         ("pass", "/scratch/jit: local", {"work_dir": "/scratch"}),
         # The test's own wins, and containers are not all: bare hosts have theirs in the temporary directory.
         ("pass", "EP_JIT_CACHE_DIR=/x: local",
-         {"jit_cache_dir": "/home/u", "environment": {"EP_JIT_CACHE_DIR": "/x"}}),
+         {"jit_cache_dir": "/home/u", "jit_caches": ["/x"]}),
         ("unknown", "EP_JIT_CACHE_DIR=$HOME/x is a path only",
-         {"environment": {"EP_JIT_CACHE_DIR": "$HOME/x"}}),
+         {"jit_caches": ["$HOME/x"]}),
+        # One test that names a place says nothing of the others.
+        ("warn", "deepep_jit_cache_dir /home/u is on a",
+         {"jit_cache_dir": "/home/u", "jit_caches": ["/x", ""]}),
+        ("warn", "EP_JIT_CACHE_DIR=/home/y is on a", {"jit_caches": ["/x", "/home/y"]}),
         ("pass", f"/scratch/jit, {tempfile.gettempdir()}: local",
          {"needs": ["gpu", "container", "torch"], "work_dir": "/scratch"}),
         ("pass", f"{tempfile.gettempdir()}: local",
@@ -613,6 +617,7 @@ OF_SERVICE = "0::/system.slice/ssh.service"
         (OF_SESSION, 0, "b false\nas 0\nas 0\n", ["user/0"], "pass", "what plain left"),
         (OF_SESSION, 1002, "b false\nas 0\nas 0\n", [], "pass", "what plain left"),
         (OF_SESSION, 1002, "b false\nas 0\nas 0\n", ["user/1002"], "warn", "another login of ops"),
+        (OF_SESSION, 1002, "b true\nas 0\nas 0\n", ["user/1002"], "warn", "ends what plain left running"),
         (OF_SESSION, 1002, "b false\nas 0\nas 0\n", ["user/1002", "linger/ops"], "pass", "what plain left"),
         (OF_MANAGER, 1001, None, [], "warn", "ends with plain's last login"),
         (OF_MANAGER, 1001, None, ["linger/plain", "user/1001"], "pass", "plain lingers"),
@@ -640,7 +645,7 @@ def test_what_ends_with_a_login_is_told(
     assert "logout" not in look(tree, ["host"]), "a login host of Slurm's"
     assert (line["result"], part in line["text"]) == (result, True), line
     if result == "warn":
-        lingering = uid == 1002 or group == OF_MANAGER
+        lingering = part == "another login of ops" or group == OF_MANAGER
         assert line["remedy"].startswith("loginctl enable-linger" if lingering else "KillExcludeUsers=root")
 
 

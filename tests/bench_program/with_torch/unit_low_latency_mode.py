@@ -133,6 +133,18 @@ class Both(unittest.TestCase):
         [combine] = [each for each in mode.measurements() if each.name == "combine/eager"]
         mode.reference.check_combine(combine.call())
 
+    def test_so_it_does_after_own_tests_which_have_other_tokens(self) -> None:
+        """Kernels of the timed calls are profiled then."""
+        exchange = Exchange(True, lambda _: False)
+        exchange.has_own_tests = True
+        mode = mode_with(exchange)
+        mode.check("check_before")
+        with mock.patch.object(exchange, "own_tests", create=True) as own:
+            mode.own_tests(lambda _: None)
+        own.assert_called_once()
+        measurements = {each.name: each for each in mode.measurements()}
+        mode.reference.check_combine(measurements["combine/eager"].call())
+
 
 if __name__ == "__main__":
     unittest.main()

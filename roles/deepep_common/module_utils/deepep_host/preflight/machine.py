@@ -34,7 +34,7 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
 
 
 class Wanted(NamedTuple):
-    """What the plan wants of a host; lists are over all its runs."""
+    """What the plan wants of a host; lists are over all its runs. jit_caches: "" for the default place."""
 
     needs: frozenset[str]
     gpus: int
@@ -48,12 +48,13 @@ class Wanted(NamedTuple):
     environment: Mapping[str, str]
     master_address: str = ""
     jit_cache_dir: str = ""
+    jit_caches: tuple[str, ...] = ("",)
 
 
 WANTED_DEFAULTS: dict[str, Any] = {
     "needs": ["host"], "gpus": 0, "work_dir": "/var/tmp/deepep", "min_free_mib": 512, "image_dir": "",  # noqa: S108
     "image_free_mib": 0, "python": "", "runtimes": [], "interfaces": [], "environment": {},
-    "master_address": "", "jit_cache_dir": "",
+    "master_address": "", "jit_cache_dir": "", "jit_caches": [""],
 }  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def read_wanted(given: Mapping[str, Any]) -> Wanted:
     """Returns what travels to the host as JSON; what is absent has its default. Unknown keys are refused."""
     values = {**WANTED_DEFAULTS, **given}
     values["needs"] = frozenset(values["needs"])
-    for name in ("runtimes", "interfaces"):
+    for name in ("runtimes", "interfaces", "jit_caches"):
         values[name] = tuple(values[name])
     return Wanted(**values)
 

@@ -8,7 +8,7 @@ from typing import Any
 from .needs import needs_of, of_host
 
 READ = (
-    "EP_JIT_CACHE_DIR", "NCCL_IB_GID_INDEX", "NCCL_IB_HCA", "NVSHMEM_HCA_LIST", "NVSHMEM_IB_GID_INDEX",
+    "NCCL_IB_GID_INDEX", "NCCL_IB_HCA", "NVSHMEM_HCA_LIST", "NVSHMEM_IB_GID_INDEX",
     "NVSHMEM_REMOTE_TRANSPORT",
 )  # fmt: skip
 """Variables of a test that a check looks at; no other leaves the controller for it."""
@@ -26,6 +26,7 @@ def of_plan(plan: Mapping[str, Any], host: str, python: str) -> dict[str, Any]:
         "python": python if "torch" in needs else "",
         "runtimes": _once(run["container_runtime"] for run in runs if run["container_runtime"] != "none"),
         "interfaces": _once(_interfaces(runs)),
+        "jit_caches": _once(run["env"].get("EP_JIT_CACHE_DIR") or "" for run in runs),
         "environment": {name: run["env"][name] for run in runs for name in READ if run["env"].get(name)},
     }
 

@@ -85,31 +85,41 @@ class LowLatencyMode(Mode):
             Inputs(*given, received=received, y=self._y), "the test's tokens and routing", tick
         )
         self._check_as_tested(given)
+        # what is called next combines the experts' results for this run's tokens again
+        self._run_experts(self._exchange.readable(self._for_y), self.factors)
         return tests
 
     def _check_as_tested(self, given: LowLatencyInputs) -> Any:
         """The calls of DeepEP's own test, whole and apart, on its tokens, as it checks them; returns what was
-        dispatched last. ``y`` is the next check's to fill again.
+        dispatched last. Leaves the experts' results for those tokens in ``y``.
 
         :raises WrongDataError: a sum is not what it should be
         """
         exchange, experts = self._exchange, torch.ones_like(self.factors)
         received = None
-        for apart in (True, False) if exchange.can_split else (False,):
-            if apart:
-                received, receive = exchange.send_dispatch(given.x, given.topk_idx)
-                receive()
-            else:
-                received = exchange.dispatch(given.x, given.topk_idx)
+
+        def dispatch() -> Any:
+            return exchange.dispatch(given.x, given.topk_idx)
+
+        def dispatch_apart() -> Any:
+            sent, receive = exchange.send_dispatch(given.x, given.topk_idx)
+            receive()
+            return sent
+
+        def combine() -> torch.Tensor:
+            return exchange.combine(self._y, given.topk_idx, given.topk_weights, received)
+
+        def combine_apart() -> torch.Tensor:
+            sent, receive = exchange.send_combine(self._y, given.topk_idx, given.topk_weights, received)
+            receive()
+            return sent
+
+        apart = [(dispatch_apart, combine_apart)] if exchange.can_split else []
+        for dispatched, combined in (*apart, (dispatch, combine)):
+            received = self._afresh(dispatched, given.x)
             self._y.fill_(math.nan)
             self._run_experts(exchange.readable(received), experts)
-            sent = (self._y, given.topk_idx, given.topk_weights, received)
-            if apart:
-                combined, receive = exchange.send_combine(*sent)
-                receive()
-            else:
-                combined = exchange.combine(*sent)
-            check_low_latency(self.config, self.world.rank, given, combined)
+            check_low_latency(self.config, self.world.rank, given, self._afresh(combined, self._y))
         return received
 
     def _check_calls(

@@ -51,8 +51,7 @@ class StandardMode(Mode):
         return [*found, Measurement("combine", None, timing, self._combine, kernels=combine)]
 
     def check(self, phase: str) -> dict[str, Checked]:
-        with other_signs(self.payload.x):
-            other = self._exchange.prepare(Payload(self.payload.x.clone(), self.payload.scales))
+        other = self._other_tokens()
         self._spoil(self._exchange.dispatch(other, self.topk_idx, self.topk_weights))
         received = self._exchange.readable(self._dispatch())
         self.faults.corrupt("dispatch", phase, received.payload.x)
@@ -88,11 +87,18 @@ class StandardMode(Mode):
             return
         reference = self.reference.reordered(exchange.test_order)
         idx, weights = self.topk_idx.gather(1, order), self.topk_weights.gather(1, order)
+        other = self._other_tokens()
+        self._spoil(exchange.dispatch(other, idx, weights))
         dispatched = exchange.dispatch(self._prepared, idx, weights)
         received = exchange.readable(dispatched)
         reference.check_standard_dispatch(received)
+        self._spoil(exchange.repeat(other, dispatched))
         again = exchange.readable(exchange.repeat(self._prepared, dispatched))
         reference.check_standard_dispatch(replace(received, payload=again.payload, source=again.source))
+
+    def _other_tokens(self) -> Any:
+        with other_signs(self.payload.x):
+            return self._exchange.prepare(Payload(self.payload.x.clone(), self.payload.scales))
 
     def _spoil(self, received: Any) -> None:
         payload = self._exchange.readable(received).payload

@@ -149,10 +149,9 @@ def jit_cache(machine: Machine, wanted: Wanted) -> Outcome:
 
 def _jit_caches(wanted: Wanted) -> dict[str, str]:
     """Returns where kernels are kept, with words for each: as a container and the program choose it."""
-    named = wanted.environment.get("EP_JIT_CACHE_DIR")
-    if named:
-        return {named: f"EP_JIT_CACHE_DIR={named}"}
-    found = {}
+    found = {named: f"EP_JIT_CACHE_DIR={named}" for named in wanted.jit_caches if named}
+    if "" not in wanted.jit_caches:
+        return found
     if wanted.runtimes:
         path = wanted.jit_cache_dir or f"{wanted.work_dir}/jit"
         found[path] = f"{'deepep_jit_cache_dir ' if wanted.jit_cache_dir else ''}{path}"

@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from ..machine import LOGIND, SYSTEMD, Machine, Wanted
-from ..model import Outcome, ok, unknown, warn
+from ..model import WARN, Outcome, ok, unknown, warn
 
 _SESSION = re.compile(r"/user-(\d+)\.slice/session-[^/\n]+\.scope")
 _MANAGER = re.compile(r"/user-(\d+)\.slice/user@\d+\.service")
@@ -45,7 +45,10 @@ def logout(machine: Machine, wanted: Wanted) -> Outcome:
         outcome = _of_manager(machine, _name(machine, manager.group(1)))
     else:
         outcome = ok("this is no login of systemd's")
-    return _runtime_directory(machine, session or manager) or outcome
+    directory = _runtime_directory(machine, session or manager)
+    if directory is None or outcome.result == WARN:
+        return outcome  # a run that ends is worse than a directory that goes
+    return directory
 
 
 def _of_session(machine: Machine, name: str) -> Outcome:
