@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +22,9 @@ from compiler.resources import host_code, resource
 
 host_code()
 
-from deepep_host.own_bundle import is_played  # noqa: E402 - found by the line above
+from deepep_host.own_bundle import MANIFEST, RESULTS, is_played  # noqa: E402 - found by the line above
 
-MANIFEST = "manifest.json"
 KIND = "deepep-compiler bundle"
-RESULTS = "results"
 
 _NOT_COPIED = frozenset({"__pycache__", "tests", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
 
@@ -75,9 +75,10 @@ def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manife
 
     ``inventory`` may be another bundle, whose inventory and job scripts it then gets.
 
-    Written beside and renamed, so that ``target`` never holds half a bundle. An older bundle there is
-    replaced; its ``results/``, and files in it that are not the compiler's, stay. Where it is the same
-    bundle already, nothing is touched. Raises ForeignFolderError, BundleInUseError, OSError.
+    Written beside and renamed, so that a failure leaves no half a bundle. An older bundle in ``target`` is
+    replaced; its ``results/``, in which sessions may be going on, is not touched, and files that are not the
+    compiler's stay. Where it is the same bundle already, nothing is touched. Raises ForeignFolderError,
+    BundleInUseError, OSError.
     """
     before = _manifest_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,7 @@ def _intact(target: Path, manifest: Manifest) -> bool:
 
 
 def _replace(target: Path, fresh: Path, old: Path, before: str | None) -> None:
-    """Puts ``fresh`` in the place of ``target``; what is not the compiler's moves along."""
+    """Puts ``fresh`` in the place of the bundle in ``target``, whose files go to ``old``."""
     if target.is_symlink():
         target = target.resolve()
     if before is None:
@@ -190,27 +191,36 @@ def _replace(target: Path, fresh: Path, old: Path, before: str | None) -> None:
             target.rmdir()
         fresh.rename(target)
         return
-    target.rename(old)
+    ours = set(json.loads(before)["files"])
+    entries = {path.name for path in fresh.iterdir()} | {name.split("/")[0] for name in ours}
+    entries -= {MANIFEST, RESULTS}
+    _keep(target, fresh, ours, entries)
+    old.mkdir()
+    moved: list[tuple[Path, Path]] = []
     try:
-        _keep(old, fresh, set(json.loads(before)["files"]))
-        fresh.rename(target)
-    except OSError:
-        if (fresh / RESULTS).is_dir():
-            (fresh / RESULTS).rename(old / RESULTS)
-        old.rename(target)
+        for name in sorted(entries):
+            for source, goal in ((target / name, old / name), (fresh / name, target / name)):
+                if os.path.lexists(source):
+                    source.rename(goal)
+                    moved.append((source, goal))
+        # The last one, and there at any time: without it the folder would be nobody's bundle.
+        (fresh / MANIFEST).replace(target / MANIFEST)
+    except BaseException:
+        for source, goal in reversed(moved):
+            goal.rename(source)
         raise
 
 
-def _keep(old: Path, fresh: Path, ours: set[str]) -> None:
-    for path in sorted(old.rglob("*")):
-        relative = path.relative_to(old)
-        if relative.parts[0] == RESULTS or "__pycache__" in relative.parts:
+def _keep(target: Path, fresh: Path, ours: AbstractSet[str], entries: AbstractSet[str]) -> None:
+    """Copies what is not the compiler's from those entries of ``target`` that are replaced."""
+    for name in sorted(entries):
+        if not (target / name).is_dir() or (target / name).is_symlink():
             continue
-        if path.is_dir() and not path.is_symlink():
-            continue
-        name = relative.as_posix()
-        if name not in ours and name != MANIFEST and not (fresh / name).exists():
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, fresh / name, follow_symlinks=False)
-    if (old / RESULTS).is_dir():
-        (old / RESULTS).rename(fresh / RESULTS)
+        for path in sorted((target / name).rglob("*")):
+            relative = path.relative_to(target)
+            if "__pycache__" in relative.parts or (path.is_dir() and not path.is_symlink()):
+                continue
+            copy = fresh / relative
+            if relative.as_posix() not in ours and not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy, follow_symlinks=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import jsonschema
 import pytest
 
 from compiler.cli.main import run
-from compiler.emit import bundle as emitting
 from compiler.emit.bundle import BundleInUseError, ForeignFolderError, emit_bundle
 from compiler.plan.build import build_plan
 from compiler.plan.model import Plan
@@ -139,6 +137,33 @@ def test_a_bundle_that_is_being_played_is_not_replaced(tmp_path: Path) -> None:
     assert '"tokens": 9' in (target / "plan.json").read_text()
 
 
+def test_sessions_go_on_while_the_bundle_they_began_with_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+    emit_bundle(small(tokens=8), inventory(), target)
+    # One that is resumed or stopped plays a bundle of its own, in here: nothing marks this one as played.
+    session = target / "results" / "s_1"
+    session.mkdir(parents=True)
+    written: list[str] = []
+    original = Path.rename
+
+    def writes_meanwhile(path: Path, to: Path) -> Path:
+        moved = original(path, to)
+        written.append(f"{path.name}-{len(written)}")
+        # Of paths that it knows, without making folders anew, and another session begins.
+        (session / written[-1]).touch()
+        (target / "results" / f"of-{written[-1]}").mkdir(parents=True)
+        return moved
+
+    monkeypatch.setattr(Path, "rename", writes_meanwhile)
+    emit_bundle(small(tokens=9), inventory(), target)
+    assert '"tokens": 9' in (target / "plan.json").read_text()
+    assert written
+    assert {path.name for path in session.iterdir()} == set(written)
+    assert {path.name for path in session.parent.iterdir()} == {"s_1", *(f"of-{name}" for name in written)}
+
+
 @pytest.mark.parametrize("kind", ["a folder", "a file", "another manifest"])
 def test_what_is_not_a_bundle_is_not_touched(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "target"
@@ -167,17 +192,20 @@ def test_nothing_half_written_after_a_failure(tmp_path: Path, monkeypatch: pytes
     (target / "results" / "x").write_text("x")
     before = content(tmp_path)
 
+    def fails(path: Path, to: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
     original = Path.rename
 
-    def fails_for_the_new_one(path: Path, to: Path) -> Path:
-        if path.name == "new":
-            raise OSError(28, "No space left on device")
-        return original(path, to)
+    def fails_in_the_middle(path: Path, to: Path) -> Path:
+        return fails(path, to) if path.parts[-2:] == ("new", "roles") else original(path, to)
 
-    monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
-    with pytest.raises(OSError, match="No space"):
-        emit_bundle(small(tokens=9), inventory(), target)
-    assert content(tmp_path) == before
+    for name, stand_in in (("rename", fails_in_the_middle), ("replace", fails)):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, name, stand_in)
+            with pytest.raises(OSError, match="No space"):
+                emit_bundle(small(tokens=9), inventory(), target)
+        assert content(tmp_path) == before
 
 
 def test_compile_refuses_a_foreign_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,8 +227,3 @@ def test_many_runs_share_playbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [line.split('"')[1] for line in text.splitlines() if "deepep_run_key" in line] == [
         f"e{number}/0" for number in range(7)
     ]
-
-
-def test_results_is_the_result_folder() -> None:
-    assert emitting.RESULTS == "results"
-    assert os.sep not in emitting.RESULTS

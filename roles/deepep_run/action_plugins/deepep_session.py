@@ -19,7 +19,7 @@ from deepep_host.files import read_json
 from deepep_host.image import board as boards
 from deepep_host.image import carrier
 from deepep_host.judge import judge_session, render_table
-from deepep_host.own_bundle import own_bundle, session_of
+from deepep_host.own_bundle import RESULTS, own_bundle, session_of
 from deepep_host.pack import digest
 from deepep_host.session import (
     Session,
@@ -60,7 +60,7 @@ class ActionModule(DeepEPAction):
             return {**_fact(session), "holds": True, "changed": True, "msg": f"resumed {session.results_dir}"}
         session = open_session(
             bundle,
-            Path(self.argument("results_root") or bundle / "results").absolute(),
+            Path(self.argument("results_root") or bundle / RESULTS).absolute(),
             socket.gethostname(),
             ansible_version,
             Path(self.argument("results")) if self.argument("results") else None,
@@ -85,7 +85,7 @@ class ActionModule(DeepEPAction):
     def _find(self) -> dict[str, Any]:
         bundle = Path(self.argument("bundle_dir")).resolve()
         folder = self.argument("results") or session_of(bundle)
-        root = Path(self.argument("results_root") or bundle / "results")
+        root = Path(self.argument("results_root") or bundle / RESULTS)
         session = find_session(Path(folder)) if folder else newest_session(root)
         _refuse_other_hosts(bundle, session)
         return {**_fact(session), "msg": f"session {session.run_id} in {session.results_dir}"}

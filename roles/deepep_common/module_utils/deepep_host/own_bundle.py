@@ -17,7 +17,9 @@ from .files import read_json
 
 FOLDER = Path(".state", "bundles")
 MANIFEST = "manifest.json"
-_NOT_LINKED = frozenset({MANIFEST, "results", "__pycache__"})
+RESULTS = "results"
+"""Where a bundle's sessions are, unless the user names another folder."""
+_NOT_LINKED = frozenset({MANIFEST, RESULTS, "__pycache__"})
 
 
 def own_bundle(session: Path) -> Path:
