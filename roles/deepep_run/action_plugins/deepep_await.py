@@ -129,17 +129,14 @@ class ActionModule(DeepEPAction):
         now = time.time()
         if answer.values.get("other_user"):
             raise SessionError(str(answer.problem))
-        # Kept for the next round, which is another process.
-        silent = "silent-" + host_name(self.host)
         if answer.problem:
-            away = float((session.note(key, silent) or {}).get("since", now))
+            away = session.silent_since(key, self.host, now)
             state["away_since"] = away
             if answer.unreachable and now - away < float(self.argument("lost_after_s", 30)):
-                session.take_note(key, silent, {"since": away})
                 time.sleep(min(2.0, wait_s))
                 return state
             return self._lost(session, key, answer.problem, state)
-        session.note_path(key, silent).unlink(missing_ok=True)
+        session.end_silence(key, self.host)
         asked_at = iso_time(now)
         fresh: dict[str, Any] | None = answer.values["state"]
         if fresh is None:
@@ -197,6 +194,7 @@ class ActionModule(DeepEPAction):
     def _lost(
         self, session: Session, key: str, cause: str, state: dict[str, Any] | None = None
     ) -> dict[str, Any]:
+        session.end_silence(key, self.host)
         before = state or new_state(session.run_id, key, self.host)
         # It failed at some time since it was last heard of. Others that failed since then may have waited for
         # it: their failures are known to the second, so that this one has to count from its earliest moment.

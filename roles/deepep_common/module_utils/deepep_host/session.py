@@ -27,6 +27,9 @@ SCHEMA = 1
 COMPLETED = ("PASS", "UNVERIFIED")
 """Verdicts after which a run that waits for this one may start."""
 
+_SILENT = "silent-"
+"""The note since when a host does not answer for a run."""
+
 SUBMITTED = "submitted"
 """The note that Slurm was asked to take a run's job: from then on there may be one, whatever was answered."""
 
@@ -147,6 +150,21 @@ class Session(NamedTuple):
         else:
             self.back(host)
 
+    def silent_since(self, key: str, host: str, now: float) -> float:
+        """Returns since when a host does not answer for a run: ``now`` where it did until then.
+
+        Kept in a file: the next look may be another process's.
+        """
+        note = self.note(key, _SILENT + host_name(host))
+        if note is None:
+            note = {"since": now}
+            self.take_note(key, _SILENT + host_name(host), note)
+        return float(note["since"])
+
+    def end_silence(self, key: str, host: str) -> None:
+        """Notes that a host answered for a run or was given up: the next silence has its own start."""
+        self.note_path(key, _SILENT + host_name(host)).unlink(missing_ok=True)
+
     def _away_path(self, host: str) -> Path:
         return self.folder / ".state" / "away" / f"{host_name(host)}.json"
 
@@ -193,10 +211,16 @@ class Session(NamedTuple):
         self.take_note(key, "absent-" + host_name(host), {"at": now_iso()})
 
     def forget_lost(self, key: str) -> None:
-        """Forgets the state of hosts that were out of reach when a run was last looked at."""
-        for path in self.note_path(key, "x").parent.glob("host-*.json"):
+        """Forgets which hosts were out of reach when a run was last looked at, and since when.
+
+        Nobody looked since then: a host may have been back all the time.
+        """
+        folder = self.note_path(key, "x").parent
+        for path in folder.glob("host-*.json"):
             if (read_json(path) or {}).get("outcome") == "lost":
                 path.unlink()
+        for path in folder.glob(_SILENT + "*.json"):
+            path.unlink()
 
     def keep_answer(self, host: str, problem: str | None) -> None:
         """Keeps whether a host that was asked from outside the run (``look``, ``stop``) answered."""
