@@ -60,7 +60,9 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
             if code is None:
                 return exit_codes.INTERRUPTED
             if code:
-                return finish(session.directory, code, interrupted=False)
+                code = finish(session.directory, code, interrupted=False)
+                _tell("nothing was repeated, because of the secret: once it is revoked, call --resume again")
+                return code
             now = standing(session.directory)
         wanted = _wanted(args, plan, now)
         if wanted is None:
@@ -111,8 +113,9 @@ def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory |
 def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standing) -> int | None:
     """Waits for what still runs, fetches and judges it, closes the session; returns the playbook's exit code.
 
-    None where the user does not want to wait. More than 0 where a secret was found in the results. Raises
-    CannotResumeError where it came to no end: what nobody looked at may still run.
+    None where the user does not want to wait. More than 0 only where the session was closed and a secret was
+    found in its results. Raises CannotResumeError where the playbook failed otherwise, be it on one host:
+    what nobody looked at may still run.
     """
     from compiler.runner.resume import CannotResumeError, standing
     from compiler.runner.run import log_tail, play
@@ -127,7 +130,9 @@ def _adopt(args: argparse.Namespace, session: Session, bundle: Path, now: Standi
     if outcome.interrupted:
         _tell("interrupted: what runs on the hosts goes on; --resume finds it again, stop ends it")
         return None
-    if outcome.code and standing(session.directory).ended_at == now.ended_at:
+    then = standing(session.directory)
+    # Closed too where some hosts failed; what was found in the results at an earlier end was told then.
+    if outcome.code and not (then.leaked and then.ended_at != now.ended_at):
         known = [f"  {host}: {text}" for host, text in problems(session.directory).items()]
         lines = known or [f"adopt.yml ended with {outcome.code}:", log_tail(session.directory)]
         raise CannotResumeError(

@@ -29,12 +29,14 @@ class CannotResumeError(Exception):
 class Standing:
     """How the runs of a session stand: verdicts so far, and runs of which more may be on the hosts.
 
-    ``ended_at``: when the session was closed, None where nobody did.
+    ``ended_at``: when the session was closed, None where nobody did. ``leaked``: whether a secret was found
+    in its results then.
     """
 
     verdicts: Mapping[str, str]
     unsettled: tuple[str, ...]
     ended_at: str | None
+    leaked: bool
 
     @property
     def completed(self) -> frozenset[str]:
@@ -86,7 +88,9 @@ def standing(session: Path) -> Standing:
     runs = found.plan()["runs"]
     verdicts = {run["id"]: verdict for run in runs if (verdict := found.verdict(run["id"]))}
     unsettled = tuple(run["id"] for run in runs if found.unsettled(run))
-    return Standing(verdicts, unsettled, found.describe().get("ended_at"))
+    described = found.describe()
+    leaked = bool((described.get("secret_scan") or {}).get("hits"))
+    return Standing(verdicts, unsettled, described.get("ended_at"), leaked)
 
 
 def wait_until_free(session: Path, tell: Callable[[str], None]) -> None:
