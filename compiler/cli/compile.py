@@ -84,7 +84,8 @@ def compile_bundle(
         planning.show([error.diagnostic()])
         return None
     except BundleInUseError as error:
-        print(f"deepep-compiler: {error}", file=sys.stderr)
+        way_out = "wait for its end, or name another folder with -o"
+        print(f"deepep-compiler: {error}: {way_out}", file=sys.stderr)
         return None
     except OSError as error:
         print(f"deepep-compiler: cannot write {target}: {error.strerror or error}", file=sys.stderr)

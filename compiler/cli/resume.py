@@ -34,7 +34,7 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
     from compiler.plan.selection import part
     from compiler.resources import host_code
     from compiler.runner.ansible import AnsibleMissingError
-    from compiler.runner.resume import standing, wait_until_free
+    from compiler.runner.resume import emit_once_free, standing, wait_until_free
 
     host_code()
     from deepep_host.own_bundle import link_additions, own_bundle, part_bundle
@@ -47,12 +47,12 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
         wait_until_free(session.directory, _tell)
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
-    now = standing(session.directory)
     whole, bundle = own_bundle(session.directory), part_bundle(session.directory)
     try:
         if source != whole:
-            emit_bundle(plan, source, whole)
+            emit_once_free(plan, source, whole, _tell)
             link_additions(session.bundle, whole)
+        now = standing(session.directory)
         # A controller may also be lost after its last run: then the session is only to be closed, which
         # repeating something does by itself.
         if now.unsettled or (now.ended_at is None and now.passed >= {run.id for run in plan.runs}):
@@ -83,8 +83,11 @@ def _resume(args: argparse.Namespace, session: Session) -> int:
         book = sessions.playbook_in(bundle, args, session, "site.yml")
         book = replace(book, extra_vars=(*book.extra_vars, "deepep_resume=all"))
         return play_and_halt(args, book, session.directory, chosen)
-    except (AnsibleMissingError, BundleInUseError) as refused:
-        return _refuse(str(refused))
+    except BundleInUseError as busy:
+        # By another --resume, which repeats the same runs.
+        return _refuse(f"{busy}: wait for its end")
+    except AnsibleMissingError as missing:
+        return _refuse(str(missing))
 
 
 def _plan(args: argparse.Namespace, session: Session) -> tuple[Plan, Inventory | Path] | None:

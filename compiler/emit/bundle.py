@@ -64,10 +64,7 @@ class BundleInUseError(Exception):
     """The bundle that would be replaced is being played."""
 
     def __init__(self, target: Path) -> None:
-        super().__init__(
-            f"{target} is being played by ansible-playbook at this moment: wait for its end, or name another "
-            "folder with -o"
-        )
+        super().__init__(f"{target} is being played by ansible-playbook at this moment")
 
 
 def emit_bundle(plan: Plan, inventory: Inventory | Path, target: Path) -> Manifest:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler.emit.bundle import BundleInUseError, emit_bundle
+from compiler.inventory.model import Inventory
 from compiler.plan.model import Plan
 from compiler.resources import host_code
 
@@ -103,6 +105,26 @@ def wait_until_free(session: Path, tell: Callable[[str], None]) -> None:
             )
             told = True
         time.sleep(POLL_S)
+
+
+def emit_once_free(
+    plan: Plan, inventory: Inventory | Path, bundle: Path, tell: Callable[[str], None]
+) -> None:
+    """Writes a session's bundle once nobody plays it any more. Raises ForeignFolderError, OSError.
+
+    ``status``, ``logs -f`` and ``stop`` do, without playing the session, see ``wait_until_free``.
+    """
+    told = False
+    while True:
+        try:
+            emit_bundle(plan, inventory, bundle)
+        except BundleInUseError as busy:
+            if not told:
+                tell(f"{busy}: waiting for its end (Ctrl-C leaves it alone)")
+                told = True
+            time.sleep(POLL_S)
+        else:
+            return
 
 
 def _plan(path: Path) -> Plan:

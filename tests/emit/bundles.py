@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compiler.cli.main import run
+from compiler.resources import host_code
 
 GOLDEN = Path(__file__).with_name("golden")
 INPUT = GOLDEN / "input"
@@ -45,6 +48,25 @@ def play(bundle: Path, *arguments: str, cwd: Path | None = None) -> subprocess.C
         text=True,
         check=False,
     )
+
+
+@contextmanager
+def played(bundle: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Has another process mark a bundle as Ansible does that plays it, until its standard input ends."""
+    plays = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from deepep_host.own_bundle import hold\n"
+        "print(hold(Path(sys.argv[2])), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", plays, str(host_code()), str(bundle)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as player:  # fmt: skip
+        assert player.stdout is not None
+        assert player.stdout.readline().strip().isdigit()
+        yield player
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -16,9 +14,9 @@ from compiler.cli.main import run
 from compiler.emit.bundle import BundleInUseError, ForeignFolderError, emit_bundle
 from compiler.plan.build import build_plan
 from compiler.plan.model import Plan
-from compiler.resources import host_code, resource
+from compiler.resources import resource
 from compiler.schema.store import load
-from tests.emit.bundles import INPUT, compile_to, content
+from tests.emit.bundles import INPUT, compile_to, content, played
 from tests.plan.samples import case, entry, inventory, scenario
 
 
@@ -113,25 +111,18 @@ def test_the_same_bundle_is_left_alone(tmp_path: Path) -> None:
     assert (target / "site.yml").read_text() != "damaged"
 
 
-def test_a_bundle_that_is_being_played_is_not_replaced(tmp_path: Path) -> None:
+def test_a_bundle_that_is_being_played_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "bundle"
     emit_bundle(small(tokens=8), inventory(), target)
-    plays = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\n"
-        "from deepep_host.own_bundle import hold\n"
-        "print(hold(Path(sys.argv[2])), flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", plays, str(host_code()), str(target)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as player:  # fmt: skip
-        assert player.stdout is not None
-        assert player.stdout.readline().strip().isdigit()
+    with played(target):
         emit_bundle(small(tokens=8), inventory(), target)
-        with pytest.raises(BundleInUseError, match="name another folder with -o"):
+        with pytest.raises(BundleInUseError):
             emit_bundle(small(tokens=9), inventory(), target)
+        arguments = ["compile", str(INPUT / "scenario.toml"), "-i", str(INPUT / "inventory")]
+        assert run([*arguments, "-o", str(target)]) == 1
+        assert "wait for its end, or name another folder with -o" in capsys.readouterr().err
         assert '"tokens": 8' in (target / "plan.json").read_text()
     emit_bundle(small(tokens=9), inventory(), target)
     assert '"tokens": 9' in (target / "plan.json").read_text()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from compiler.cli import main
+from compiler.emit.bundle import emit_bundle
+from compiler.plan.build import build_plan
 from compiler.resources import host_code
-from compiler.runner import ansible
+from compiler.runner import ansible, resume
+from tests.emit.bundles import played
 from tests.host.bundles import Bundle, stand_in_run
+from tests.plan.samples import case, entry, inventory, scenario
 
 host_code()
 
@@ -71,3 +76,25 @@ def test_a_secret_in_what_was_taken_up_is_reported_and_what_to_do_next_is_told(
     assert "run/0" in told.out
     assert "nothing was repeated, because of the secret: once it is revoked, call --resume again" in told.err
     assert played.read_text() == "adopt.yml\n"
+
+
+def test_a_bundle_that_another_terminal_looks_through_is_replaced_after_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before, _), (now, _) = (
+        build_plan(scenario(entry("a", case(tokens=number))), inventory()) for number in (8, 9)
+    )
+    assert before is not None
+    assert now is not None
+    emit_bundle(before, inventory(), tmp_path / "whole")
+    told: list[str] = []
+    with played(tmp_path / "whole") as look:
+
+        def until_it_ends(_: float) -> None:
+            look.communicate()
+
+        monkeypatch.setattr(resume, "time", SimpleNamespace(sleep=until_it_ends))
+        resume.emit_once_free(now, inventory(), tmp_path / "whole", told.append)
+    assert '"tokens": 9' in (tmp_path / "whole" / "plan.json").read_text()
+    (line,) = told
+    assert "whole is being played by ansible-playbook at this moment: waiting for its end" in line
