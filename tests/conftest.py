@@ -29,13 +29,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begins the share of each worker with its part of the long tests: xdist hands out equal shares in order,
-    and steals from the end of the longest one."""
+    and steals from the end of the longest one.
+
+    ``long("together")``: those of a module stay with one worker, since each would make their fixture anew.
+    """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    long = [item for item in items if item.get_closest_marker("long")]
+    long: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if mark := item.get_closest_marker("long"):
+            long.setdefault(item.path.as_posix() if mark.args else item.nodeid, []).append(item)
     others = iter([item for item in items if not item.get_closest_marker("long")])
+    groups = list(long.values())
     ordered: list[pytest.Item] = []
     for worker in range(workers):
-        first = long[worker::workers]
+        first = [item for group in groups[worker::workers] for item in group]
         share = (len(items) - len(ordered)) // (workers - worker)
         ordered += [*first, *itertools.islice(others, share - len(first))]
     items[:] = [*ordered, *others]

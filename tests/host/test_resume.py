@@ -25,6 +25,8 @@ host_code()
 from deepep_host import processes  # noqa: E402
 from deepep_host.own_bundle import own_bundle  # noqa: E402
 
+pytestmark = pytest.mark.long("together")
+
 COMPILER = str(Path(sys.executable).with_name("deepep-compiler"))
 
 

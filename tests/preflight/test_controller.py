@@ -72,7 +72,7 @@ def test_what_a_run_needs(planned: dict[str, Any], needs: set[str]) -> None:
 def test_the_plan_decides_what_a_host_is_asked() -> None:
     plan = {
         "runs": [
-            run("gloo", id="x/0", hosts=("b",), container_runtime="none"),
+            run("gloo", id="x/0", hosts=("b",), container_runtime="none", env={"EP_JIT_CACHE_DIR": "/j"}),
             run(id="y/0", env={"NCCL_IB_HCA": "mlx5", "SECRET": "no"}, master_interface="eth0"),
             run(id="z/0", hosts=("a",), env={"NCCL_SOCKET_IFNAME": "^docker"}),
         ]
@@ -83,6 +83,7 @@ def test_the_plan_decides_what_a_host_is_asked() -> None:
         "python": "/py",
         "runtimes": ["docker"],
         "interfaces": ["=eth0"],
+        "jit_caches": ["/j", ""],
         "environment": {"NCCL_IB_HCA": "mlx5"},
     }
     assert of_plan(plan, "a", "/py")["interfaces"] == ["=eth0", "^docker"]
