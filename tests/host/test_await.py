@@ -1,4 +1,4 @@
-"""How long a host may be silent before it counts as lost: the plugin itself, with made-up answers."""
+"""Since when a host counts as lost: the plugins themselves, with made-up answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tests.host.bundles import Bundle, stand_in_run
 
 host_code()
 
-from deepep_host.session import Session, open_session  # noqa: E402 - found by the line above
+from deepep_host.files import now_iso  # noqa: E402 - found by the line above
+from deepep_host.session import Session, open_session  # noqa: E402
 from deepep_host.state import ended, new_state  # noqa: E402
 
 RUN, HOST = "run/0", "local-1"
@@ -31,20 +32,26 @@ def session(tmp_path: Path) -> Session:
     return opened
 
 
-def awaited(session: Session, monkeypatch: pytest.MonkeyPatch, *problems: str | None) -> dict[str, Any]:
-    """Returns the host's last state after looks that failed for these reasons (None: the run has ended)."""
-    path = resource("roles") / "deepep_run" / "action_plugins" / "deepep_await.py"
-    found = importlib.util.spec_from_file_location("deepep_await", path)
+def plugin_of(action: str, session: Session, **arguments: Any) -> tuple[Any, Any]:
+    """Returns an action plugin's module, and the plugin for the host as Ansible makes it."""
+    path = resource("roles") / "deepep_run" / "action_plugins" / f"{action}.py"
+    found = importlib.util.spec_from_file_location(action, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    plugin = object.__new__(module.ActionModule)
+    plugin._task = SimpleNamespace(args={"session": session._asdict(), **arguments}, check_mode=False)
+    plugin._vars = {"inventory_hostname": HOST}
+    return module, plugin
+
+
+def awaited(session: Session, monkeypatch: pytest.MonkeyPatch, *problems: str | None) -> dict[str, Any]:
+    """Returns the host's last state after looks that failed for these reasons (None: the run has ended)."""
+    module, plugin = plugin_of("deepep_await", session, lost_after_s=30)
     over = ended(new_state(session.run_id, RUN, HOST), "exited", None)
     answers = iter([SimpleNamespace(values={} if problem else {"state": dict(over)}, problem=problem,
                                     unreachable=problem is not None) for problem in problems])  # fmt: skip
-    plugin = object.__new__(module.ActionModule)
-    plugin._task = SimpleNamespace(args={"session": session._asdict(), "lost_after_s": 30}, check_mode=False)
-    plugin._vars = {"inventory_hostname": HOST}
     monkeypatch.setattr(module.ActionModule, "call", lambda *_, **__: next(answers))
     monkeypatch.setattr(module, "context", SimpleNamespace(CLIARGS={"forks": 9}))
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -74,3 +81,23 @@ def test_a_silence_ends_with_an_answer_and_with_the_host_being_given_up(
     assert awaited(session, monkeypatch, "unreachable", None)["outcome"] == "exited"
     session.keep_host_state(RUN, HOST, new_state(session.run_id, RUN, HOST))
     assert session.silent_since(RUN, HOST, 3.0) == 3.0
+
+
+def test_a_host_that_is_lost_while_it_starts_has_failed_before_those_that_waited_for_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its program may have begun before anybody heard of that."""
+    session.take_note(RUN, "rendezvous", {"master_addr": "127.0.0.1", "master_port": 1})
+    module, plugin = plugin_of("deepep_start", session, run=RUN)
+    failed_elsewhere = []
+
+    def call(*_: Any, **__: Any) -> Any:
+        time.sleep(0.01)
+        failed_elsewhere.append(now_iso())
+        return SimpleNamespace(values={}, problem="unreachable", unreachable=True)
+
+    monkeypatch.setattr(module.ActionModule, "call", call)
+    assert plugin.act()["status"] == "lost"
+    state = session.host_state(RUN, HOST)
+    assert state is not None
+    assert state["first_failure_at"] < failed_elsewhere[0]

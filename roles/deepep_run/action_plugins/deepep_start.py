@@ -29,6 +29,7 @@ class ActionModule(DeepEPAction):
         if point is None:
             session.skip(key, "it has no meeting point: the play was interrupted or its first host lost")
             return {"msg": f"{key} is not run"}
+        begun = new_state(session.run_id, key, self.host)
         answer = self.call(
             "deepep_start",
             run_id=session.run_id,
@@ -41,11 +42,11 @@ class ActionModule(DeepEPAction):
             master_port=point["master_port"],
         )
         if answer.problem:
-            state = ended(
-                new_state(session.run_id, key, self.host),
-                "lost" if answer.unreachable else "start_failed",
-                answer.problem,
-            )
+            outcome = "lost" if answer.unreachable else "start_failed"
+            # A host may be lost when the run has begun there, and before that could be told: others may have
+            # failed by then because of it.
+            since = begun["started_at"] if answer.unreachable else None
+            state = ended({**begun, "first_failure_at": since}, outcome, answer.problem)
         else:
             state = answer.values["state"]
             session.take_note(key, "launch-" + self.host, answer.values.get("launch") or {})

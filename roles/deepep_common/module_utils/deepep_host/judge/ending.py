@@ -246,7 +246,7 @@ def _outcome(evidence: Evidence, end: HostEnd) -> tuple[str | None, str]:
         return "start-failed", f"{end.host} could not start the program"
     if end.outcome == "lost":
         if not end.phase:
-            return "host-lost", f"{end.host} was lost before the program worked there"
+            return "host-lost", f"{end.host} was lost while the run was started there"
         seen, ended = seconds(end.seen_at), seconds(end.ended_at)
         if seen and ended and seen < ended:
             # The controller gave it up, which looks every few seconds only: what it saw last is old.
